@@ -1,8 +1,8 @@
 // counted: an object that is counted, and that notices when it is destroyed twice or was copied bitwise.
 //
-// Each object remembers its own address. A compiler (or a container of ours) that copies the bytes instead of
-// calling the constructor leaves an object whose address is wrong; one that destroys twice meets the mark that
-// the first destruction left. Both are counted in errors(), never hidden.
+// Each object remembers its own address. A compiler (or a container of ours) that copies the bytes instead
+// of calling the constructor leaves an object whose address is wrong; one that destroys twice meets the mark
+// that the first destruction left. Both are counted in errors(), never hidden.
 //
 //     counted::reset();
 //     { ... channel<counted> ... }

@@ -1,4 +1,4 @@
-// level: how much work a test does. RUNNEL_TEST_LEVEL=full is what tests/full sets; all else is the short form.
+// level: how much work a test does. tests/full sets RUNNEL_TEST_LEVEL=full; all else is the short form.
 #pragma once
 
 #include <cstdlib>

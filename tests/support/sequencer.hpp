@@ -1,7 +1,7 @@
 // sequencer: makes plain threads do things in the order that a test names.
 //
-// A counter of steps. wait_for(3) sleeps until the count has reached 3, advance() makes it one more; so a test
-// writes an interleaving down as numbers instead of guessing it with sleeps.
+// A counter of steps. wait_for(3) sleeps until the count has reached 3, advance() makes it one more; so a
+// test writes an interleaving down as numbers instead of guessing it with sleeps.
 //
 //     sequencer order;
 //     std::thread other([&] { order.wait_for(1); poke(); order.advance(); });
