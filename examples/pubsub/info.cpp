@@ -11,16 +11,15 @@ namespace {
 std::string server_section(const server& shared) {
     const auto age = std::chrono::steady_clock::now() - shared.started;
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(age).count();
-    return fmt::format(
-        "# Server\r\n"
-        "redis_version:{}\r\n"
-        "redis_mode:standalone\r\n"
-        "server_name:runnel-pubsub\r\n"
-        "process_id:{}\r\n"
-        "tcp_port:{}\r\n"
-        "uptime_in_seconds:{}\r\n"
-        "uptime_in_days:{}\r\n",
-        redis_dialect, getpid(), shared.port, seconds, seconds / 86400);
+    return fmt::format("# Server\r\n"
+                       "redis_version:{}\r\n"
+                       "redis_mode:standalone\r\n"
+                       "server_name:runnel-pubsub\r\n"
+                       "process_id:{}\r\n"
+                       "tcp_port:{}\r\n"
+                       "uptime_in_seconds:{}\r\n"
+                       "uptime_in_days:{}\r\n",
+                       redis_dialect, getpid(), shared.port, seconds, seconds / 86400);
 }
 
 std::string clients_section(const server& shared) {
@@ -29,20 +28,19 @@ std::string clients_section(const server& shared) {
 
 std::string stats_section(const server& shared) {
     const auto count = shared.broker.count();
-    return fmt::format(
-        "# Stats\r\n"
-        "total_connections_received:{}\r\n"
-        "total_commands_processed:{}\r\n"
-        "protocol_errors:{}\r\n"
-        "pubsub_channels:{}\r\n"
-        "pubsub_patterns:{}\r\n"
-        "pubsub_messages_published:{}\r\n"
-        "pubsub_messages_delivered:{}\r\n"
-        "pubsub_messages_dropped:{}\r\n"
-        "pubsub_clients_dropped:{}\r\n",
-        shared.connections.load(), shared.commands.load(), shared.protocol_errors.load(), count.channels,
-        shared.broker.pattern_count(), count.published, count.delivered,
-        shared.broker.lost.messages_dropped.load(), shared.broker.lost.clients_dropped.load());
+    return fmt::format("# Stats\r\n"
+                       "total_connections_received:{}\r\n"
+                       "total_commands_processed:{}\r\n"
+                       "protocol_errors:{}\r\n"
+                       "pubsub_channels:{}\r\n"
+                       "pubsub_patterns:{}\r\n"
+                       "pubsub_messages_published:{}\r\n"
+                       "pubsub_messages_delivered:{}\r\n"
+                       "pubsub_messages_dropped:{}\r\n"
+                       "pubsub_clients_dropped:{}\r\n",
+                       shared.connections.load(), shared.commands.load(), shared.protocol_errors.load(),
+                       count.channels, shared.broker.pattern_count(), count.published, count.delivered,
+                       shared.broker.lost.messages_dropped.load(), shared.broker.lost.clients_dropped.load());
 }
 
 std::string queue_section(const server& shared) {

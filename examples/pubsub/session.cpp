@@ -55,6 +55,8 @@ std::span<const session::command> session::commands() {
         {"info", -1, &session::info},
         {"reset", 1, &session::reset, command::while_subscribed},
         {"quit", -1, &session::quit, command::while_subscribed},
+        {"post", -1, &session::hang_up},
+        {"host:", -1, &session::hang_up},
     };
     return table;
 }
@@ -333,10 +335,12 @@ void session::client_setinfo(request words) {
 }
 
 void session::select(request words) {
-    constexpr std::int64_t highest = std::numeric_limits<std::int32_t>::max();
+    using range = std::numeric_limits<std::int32_t>;
     const auto index = parse_integer(words[1]);
-    if (!index || *index > highest || *index < -highest - 1)
-        return reply().error("ERR value is not an integer or out of range");
+    if (!index) return reply().error("ERR value is not an integer or out of range");
+    if (*index < range::min() || *index > range::max())
+        return reply().error(fmt::format("ERR value is out of range, value must between {} and {}",
+                                         range::min(), range::max()));
     if (*index != 0) return reply().error("ERR DB index is out of range");
     reply().simple("OK");
 }
@@ -351,6 +355,12 @@ void session::reset(request) {
 void session::quit(request) {
     reply().simple("OK");
     end();
+}
+
+/// These words begin lines of HTTP: some web page makes a browser talk to us, and its next line might PUBLISH.
+void session::hang_up(request) {
+    out_->close();
+    ended_ = true;
 }
 
 // What clients ask about the server. Much of it is empty here, but an answer lets them go on.

@@ -78,6 +78,7 @@ private:
     void help(request words);
     void reset(request words);
     void quit(request words);
+    void hang_up(request words);
 
     void enter(request wanted, std::string_view what, names& mine, registration join);
     void leave(request unwanted, std::string_view what, names& mine, registration part);

@@ -145,6 +145,8 @@ TEST_CASE("session: what client libraries say when they connect is answered") {
 
 TEST_CASE("session: there is one database") {
     CHECK(ask("SELECT 1\n") == "-ERR DB index is out of range\n");
+    CHECK(ask("SELECT 2147483648\n") ==
+          "-ERR value is out of range, value must between -2147483648 and 2147483647\n");
     CHECK(ask("SELECT x\n") == "-ERR value is not an integer or out of range\n");
 }
 
@@ -200,6 +202,13 @@ TEST_CASE("session: QUIT says OK and hangs up") {
     fake_client client(shared);
     CHECK(ask(client, "SUBSCRIBE a\nQUIT\nPING\n") == "*3\n$9\nsubscribe\n$1\na\n:1\n+OK\n");
     CHECK(client.hung_up());
+}
+
+TEST_CASE("session: a browser that was made to talk to us is not listened to") {
+    server shared;
+    fake_client browser(shared);
+    CHECK(ask(browser, "POST / HTTP/1.1\nHost: 127.0.0.1\n\nPING\n") == "");
+    CHECK(browser.hung_up());
 }
 
 TEST_CASE("session: a protocol error is told to the client, and ends only its session") {
