@@ -95,7 +95,7 @@ RAW = [
     b"*1\r\n$99999999999999999999\r\n", b"*1\r\n$4\r\nPINGxxPING\r\n", b"*1\rx$4\rxPINGxxPING\r\n", b"*1\r\n:4\r\n",
     b"*2\r\n$4\r\nPING\r\n*1\r\n$1\r\na\r\n", b"*2\r\n$4\r\nPING\r\n$0\r\n\r\n", b"*1\r\n$0\r\n\r\n", b"$4\r\nPING\r\n",
     b"\r\nPING\r\n", b"\n\n\nPING\n", b"\r\r\nPING\n", b"PING\rPING\r\n", b"PING", b"*1\r\n$4\r\nPI", b"*1\r\n$4\r\nPING",
-    b"POST / HTTP/1.1\r\nPING\r\n", b"PING\r\nHost: localhost\r\nPING\r\n",
+    b"POST / HTTP/1.1\r\nPING\r\n", b"Host: localhost\r\nPING\r\n",
     b"PING\r\n*x\r\nPING\r\n", b"\xff\xfe\r\n", b"PING \xff\r\n", b"+OK\r\n", b"-ERR\r\n",
     b"*1\r\n$" + b"1" * 100 + b"\r\n", b"*" + b"1" * 100 + b"\r\n", b"a" * 65000 + b"\r\n", b"PING " + b"a" * 65000 + b"\r\n",
     b"*2\r\n$4\r\nECHO\r\n$70000\r\n" + b"x" * 70000 + b"\r\nPING\r\n", b"PING\r\n" * 5000,
