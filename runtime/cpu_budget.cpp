@@ -1,3 +1,4 @@
+// cpu_budget: reads the affinity mask and the files of both versions of cgroups. See cpu_budget.hpp.
 #include "cpu_budget.hpp"
 
 #include <sched.h>

@@ -1,3 +1,4 @@
+// frames: the depot of batches, and the slow ends of allocate_frame() and free_frame(). See frames.hpp.
 #include "frames.hpp"
 
 #include <atomic>

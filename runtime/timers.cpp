@@ -1,3 +1,4 @@
+// timers: the 4-ary heap and its firing. The steps and the invariants are named in timers.hpp.
 #include "timers.hpp"
 
 #include <cassert>
@@ -30,11 +31,11 @@ struct timer_heap::due_batch {
         }
     };
 
-    void note_due(timer_node& node) noexcept {
+    void note_due(timer_node& node, nanoseconds_t now) noexcept {
         assert((node.task == nullptr) != (node.callback == nullptr) && "a node has a task or a callback");
         act& next = acts[count];
         next = {node.task, node.ticket, nullptr, {}};
-        if (node.callback == nullptr || node.callback->tick(next.wake)) {
+        if (node.callback == nullptr || node.callback->tick(now, next.wake)) {
             ++count;
         } else if (node.callback->hold()) {
             next.callback = node.callback;
@@ -124,7 +125,7 @@ void timer_heap::take_due(nanoseconds_t now, due_batch& batch) noexcept {
     while (batch.count < due_batch::room && !entries_.empty() && entries_.front().when <= now) {
         timer_node& node = *entries_.front().node;
         unlink(node);
-        batch.note_due(node);  // may link it again: a ticker does
+        batch.note_due(node, now);  // may link it again: a ticker does
     }
 }
 
@@ -171,5 +172,11 @@ std::size_t timer_heap::first_child(std::size_t parent) const noexcept {
 void timer_heap::publish() noexcept {
     // relaxed: see earliest().
     earliest_.store(entries_.empty() ? no_deadline : entries_.front().when, std::memory_order_relaxed);
+}
+
+void start_timer(timer_node& node) noexcept { current_timers().insert(node); }
+
+void stop_timer(timer_node& node) noexcept {
+    if (node.heap != nullptr) node.heap->remove(node);
 }
 }

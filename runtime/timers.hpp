@@ -35,12 +35,15 @@ namespace runnel::detail {
 
 class timer_heap : public wait_object {
 public:
-    /// `owner` is woken when another thread brings an earlier deadline than all before; it may be null.
-    explicit timer_heap(driver* owner = nullptr) noexcept : owner_(owner) {}
+    timer_heap() noexcept = default;
     timer_heap(const timer_heap&) = delete;
     timer_heap& operator=(const timer_heap&) = delete;
     /// Nodes that are still linked forget the heap: a context may outlive its runtime.
     ~timer_heap();
+
+    /// Who is woken when another thread brings an earlier deadline than all before. Nobody, if not called.
+    /// Threads: the owner's, before the first deadline.
+    void set_owner(driver* owner) noexcept { owner_ = owner; }
 
     /// Puts a deadline (node.when) in; `no_deadline` is never due and stays out.
     /// Threads: any. Cost: O(log n) and a lock; a system call if it must wake the owner.
@@ -90,6 +93,6 @@ private:
     std::vector<entry> entries_;
     std::atomic<nanoseconds_t> earliest_{no_deadline};
     std::uint32_t sequence_ = 0;
-    driver* const owner_;
+    driver* owner_ = nullptr;
 };
 }

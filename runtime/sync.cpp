@@ -1,0 +1,129 @@
+// sync: mutex and event over the wait protocol. The invariants L1 to L3 are in runnel/sync.hpp.
+#include <runnel/sync.hpp>
+
+#include <mutex>
+
+#include <runnel/detail/wait.hpp>
+
+namespace runnel {
+
+namespace {
+
+using namespace detail;
+
+void enqueue(wait_list& waiters, wait_node& node, task_block& task, std::uint64_t ticket) noexcept {
+    node.task = &task;
+    node.ticket = ticket;
+    waiters.push_back(node);
+}
+
+void dequeue(wait_list& waiters, wait_node& node) noexcept {
+    if (node.linked()) waiters.remove(node);
+}
+
+/// Claims the oldest waiter whose wait is not over yet; false when there is none.
+bool claim_first(wait_list& waiters, late_wake& wake) noexcept {
+    while (wait_node* const node = waiters.pop_front()) {
+        task_block& task = *node->task;
+        const claimed how = claim(*node);
+        if (how != claimed::won && how != claimed::won_held) continue;
+        note(wake, task, how);
+        return true;
+    }
+    return false;
+}
+
+/// Any number of claimed tasks, oldest first, linked through their blocks: nobody else uses the link of
+/// a task that is claimed and not yet in a run queue (T2 of detail/wait.hpp).
+class claimed_tasks {
+public:
+    void add(const late_wake& wake) noexcept {
+        task_block*& last = wake.held ? last_held_ : last_;
+        task_block*& first = wake.held ? first_held_ : first_;
+        wake.task->queue_next = nullptr;
+        (last != nullptr ? last->queue_next : first) = wake.task;
+        last = wake.task;
+    }
+    void finish_all() noexcept {
+        finish_chain(first_, claimed::won);
+        finish_chain(first_held_, claimed::won_held);
+    }
+
+private:
+    static void finish_chain(task_block* task, claimed how) noexcept {
+        while (task != nullptr) finish(*std::exchange(task, task->queue_next), how);
+    }
+
+    task_block* first_ = nullptr;
+    task_block* last_ = nullptr;
+    task_block* first_held_ = nullptr;
+    task_block* last_held_ = nullptr;
+};
+}
+
+// --- mutex -----------------------------------------------------------------------------------------
+
+result<guard> mutex::try_lock() noexcept {
+    const std::lock_guard hold(wait_object::lock);
+    if (taken_) return errc::not_available;
+    taken_ = true;
+    return guard(*this);
+}
+
+bool mutex::is_locked() noexcept {
+    const std::lock_guard hold(wait_object::lock);
+    return taken_;
+}
+
+void mutex::unlock() noexcept {
+    late_wake next_owner;
+    wait_object::lock.lock();
+    taken_ = claim_first(waiters_, next_owner);  // L1: it passes from owner to owner without being free
+    wait_object::lock.unlock();
+    finish(next_owner);
+}
+
+wait_object* lock_operation::object() noexcept { return of_; }
+
+bool lock_operation::try_now(late_wake&) noexcept { return !std::exchange(of_->taken_, true); }
+
+void lock_operation::enlist(task_block& task, std::uint64_t ticket) noexcept {
+    enqueue(of_->waiters_, node_, task, ticket);
+}
+
+void lock_operation::delist() noexcept { dequeue(of_->waiters_, node_); }
+
+// --- event -----------------------------------------------------------------------------------------
+
+bool event::set() noexcept {
+    claimed_tasks woken;
+    {
+        // All under one hold: between two, the last waiters could be cancelled and the event destroyed.
+        const std::lock_guard hold(lock);
+        if (std::exchange(set_, true)) return false;
+        for (late_wake wake; claim_first(waiters_, wake); wake = {}) woken.add(wake);
+    }
+    woken.finish_all();
+    return true;
+}
+
+void event::reset() noexcept {
+    const std::lock_guard hold(lock);
+    set_ = false;
+}
+
+bool event::is_set() noexcept {
+    const std::lock_guard hold(lock);
+    return set_;
+}
+
+wait_object* event_operation::object() noexcept { return of_; }
+
+bool event_operation::try_now(late_wake&) noexcept { return of_->set_; }
+
+void event_operation::enlist(task_block& task, std::uint64_t ticket) noexcept {
+    enqueue(of_->waiters_, node_, task, ticket);
+}
+
+void event_operation::delist() noexcept { dequeue(of_->waiters_, node_); }
+}

@@ -1,0 +1,68 @@
+// time: deadlines as wait cases, and giving way. The contracts are in runnel/time.hpp.
+#include <runnel/time.hpp>
+
+#include <cassert>
+
+#include <runnel/detail/wait.hpp>
+
+#include "timers.hpp"
+
+namespace runnel {
+
+static_assert(detail::never == detail::no_deadline);
+
+clock::time_point clock::now() noexcept { return time_point(duration(detail::clock_now())); }
+
+namespace detail {
+
+namespace {
+
+/// For a try_select on a plain thread, which has no timers: something to lock, guarding nothing.
+constinit wait_object nowhere;
+
+nanoseconds_t later(nanoseconds_t now, nanoseconds_t by) noexcept {
+    return by < no_deadline - now ? now + by : no_deadline;
+}
+}
+
+wait_object* deadline_case::object() noexcept {
+    // Asked again after the wait, maybe on another worker: the answer must be the same.
+    if (node_.heap != nullptr) return node_.heap;
+    return tls_worker != nullptr ? &current_timers() : &nowhere;
+}
+
+bool deadline_case::try_now(late_wake&) noexcept {
+    return time_ <= 0 || (from_ == origin::clock && time_ <= clock_now());
+}
+
+void deadline_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
+    node_.task = &task;
+    node_.ticket = ticket;
+    node_.when = from_ == origin::wait ? later(clock_now(), time_) : time_;
+    current_timers().link(node_);
+}
+
+void deadline_case::delist() noexcept {
+    if (node_.heap != nullptr) node_.heap->unlink(node_);
+}
+
+bool yield_operation::yield_awaiter::await_suspend(std::coroutine_handle<> awaiter) noexcept {
+    task_block& task = running_task();
+    if (!may_wait(task)) {
+        refused_ = true;
+        return refuse(task, awaiter);
+    }
+    task.refused = 0;
+    task.leaf = awaiter;
+    schedule_back(task);  // may run elsewhere at once: `this` is gone
+    return true;
+}
+
+result<> yield_operation::yield_awaiter::await_resume() const {
+    if (!refused_) return {};
+    // No wait was armed; resume_one() only reads how it was refused, or throws for the brake.
+    sleep_operation none(0, deadline_case::origin::wait);
+    return wait_error(resume_one(none));
+}
+}
+}
