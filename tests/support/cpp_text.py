@@ -141,6 +141,8 @@ def await_hazards(source):
             found.append("a conditional expression (?:)")
         if re.search(r"(?:[\w>]|[(,=]\s*)\{\s*[^\s}]", text):
             found.append("a braced temporary")
+        if re.search(r"(&&|\|\|)[^;]*\bco_await\b", text, re.S):
+            found.append("an await right of && or ||, which g++ 12 may not skip")
         if re.match(r"throw\b", text):
             found.append("a thrown object")
         if re.search(r"\}\s*while\s*\($", source.code[max(0, start - 30):start]):

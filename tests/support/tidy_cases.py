@@ -38,6 +38,8 @@ task<> echo() {
     co_await run(f);
     co_await run([&] { return y ? 1 : 2; });
     co_await run([this, &x] { return pair{1, 2}; });
+    if (co_await g(x && y)) co_return;
+    const bool ok = co_await g() && z;
     while (auto n = co_await in.recv()) use(n ? 1 : 2, agg{1});
     if (!co_await out.send(a[i])) co_return;
     auto g = [x]() -> task<> { co_await h(x); };
@@ -111,6 +113,7 @@ BAD = [
     ("awaits", "bench/a.cpp", await_in("if (co_await out.send(message{1, s})) return;"), 3),
     ("awaits", "bench/a.cpp", await_in("co_yield pair<int>{1, s};"), 3),
     ("awaits", "examples/a.cpp", await_in("throw E(co_await f());"), 3),
+    ("awaits", "examples/a.cpp", await_in("while (a &&\n       !co_await g()) f();"), 3),
     ("awaits", "examples/a.cpp", await_in("do { f(); } while (co_await g());"), 3),
     ("awaits", "examples/a.cpp", await_in("co_await f(pair{1, s});  // g++12-ok:"), 3),
 ]

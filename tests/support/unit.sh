@@ -45,6 +45,7 @@ arguments=(--no-rebuild --num-processes 1 --print-errorlogs)
 [[ -z $name ]] || arguments+=(--test-args="'--test-case=*$name*'")
 [[ ${RUNNEL_TEST_LEVEL-} != full ]] || arguments+=(--timeout-multiplier 20)
 status=0
+[[ $config != gcc-O0 ]] || python3 tests/support/frames.py "$folder" || status=$?
 meson test -C "$folder" "${arguments[@]}" || status=$?
 python3 tests/support/count.py "$folder/meson-logs/testlog.json" || status=$?
 exit "$status"
