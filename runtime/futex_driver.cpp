@@ -26,15 +26,15 @@
 
 namespace runnel::detail {
 
-namespace {
-
-constexpr nanoseconds_t second = 1'000'000'000;
-
 nanoseconds_t monotonic_now() noexcept {
     timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * second + time.tv_nsec;
+    return time.tv_sec * std::int64_t{1'000'000'000} + time.tv_nsec;
 }
+
+namespace {
+
+constexpr nanoseconds_t second = 1'000'000'000;
 
 class futex_driver final : public driver {
 public:

@@ -1,0 +1,182 @@
+// The public face of contexts; the tree is in context_node.cpp.
+#include "runnel/context.hpp"
+
+#include "context_node.hpp"
+#include "runtime_core.hpp"
+#include "timers.hpp"
+
+namespace runnel {
+
+using detail::context_access;
+using detail::context_node;
+
+context::context(const context& other) noexcept : node_(other.node_) {
+    if (node_ != nullptr)
+        node_->ref();
+}
+
+context::~context() {
+    if (node_ != nullptr)
+        node_->unref();
+}
+
+bool context::cancelled() const noexcept {
+    // acquire: pairs with the store of the flag; err and cause were written before it.
+    return node_ != nullptr && node_->cancelled.load(std::memory_order_acquire);
+}
+
+std::error_code context::err() const noexcept { return cancelled() ? node_->err : std::error_code(); }
+
+std::error_code context::cause() const noexcept { return cancelled() ? node_->cause : std::error_code(); }
+
+std::optional<clock::time_point> context::deadline() const noexcept {
+    if (node_ == nullptr || node_->deadline == detail::no_deadline)
+        return std::nullopt;
+    return clock::time_point(clock::duration(node_->deadline));
+}
+
+const void* context::find(const void* key) const noexcept {
+    for (const context_node* node = node_; node != nullptr; node = node->parent)
+        if (node->key == key)
+            return node->value->get();
+    return nullptr;
+}
+
+bool cancel_function::operator()(std::error_code cause) const noexcept {
+    context_node* node = context_access::node(of_);
+    return detail::cancel_tree(*node, errc::cancelled, cause);
+}
+
+context background() noexcept { return context(); }
+
+context current_context() noexcept {
+    const detail::worker_local* here = detail::tls_worker;
+    if (here == nullptr || here->running == nullptr)
+        return background();
+    // relaxed: our own (T1).
+    return context_access::share(here->running->ctx.load(std::memory_order_relaxed));
+}
+
+namespace detail {
+/// From now; saturated, so that a duration too long to count never ends.
+static clock::time_point deadline_in(clock::duration in) noexcept {
+    const nanoseconds_t now = clock_now();
+    return clock::time_point(clock::duration(in.count() > no_deadline - now ? no_deadline : now + in.count()));
+}
+}
+
+static cancellable make_cancellable(context_node* node) {
+    context made = context_access::adopt(node);
+    cancel_function cancel(made);
+    return cancellable(std::move(made), std::move(cancel));
+}
+
+cancellable with_cancel(const context& parent) {
+    return make_cancellable(detail::make_child(context_access::node(parent)));
+}
+
+namespace {
+/// Gives `node` a deadline of its own, unless an ancestor's is earlier: then that one is enough.
+void set_deadline(context_node& node, detail::nanoseconds_t when, std::error_code cause) {
+    if (when >= node.deadline)
+        return;
+    node.deadline = when;
+    node.deadline_cause = cause;
+    if (when <= detail::clock_now()) {
+        detail::cancel_tree(node, errc::deadline_exceeded, cause ? cause : make_error_code(errc::deadline_exceeded));
+        return;
+    }
+    node.timer.when = when;
+    node.timer.callback = &node;
+    detail::current_timers().insert(node.timer);
+}
+}
+
+cancellable with_deadline(const context& parent, clock::time_point when, std::error_code cause) {
+    context_node* node = detail::make_child(context_access::node(parent));
+    set_deadline(*node, when.time_since_epoch().count(), cause);
+    return make_cancellable(node);
+}
+
+cancellable with_timeout(const context& parent, clock::duration in, std::error_code cause) {
+    return with_deadline(parent, detail::deadline_in(in), cause);
+}
+
+/// A node that is in nobody's tree, but looks up values along `parent`.
+static context_node* make_detached(context_node* parent) {
+    context_node* node = detail::make_child(nullptr);
+    if (parent != nullptr) {
+        parent->ref();
+        node->parent = parent;
+    }
+    return node;
+}
+
+context without_cancel(const context& parent) {
+    return context_access::adopt(make_detached(context_access::node(parent)));
+}
+
+const char* cancellation_ignored::what() const noexcept {
+    return "runnel: a task went on waiting although its context is cancelled";
+}
+
+namespace detail {
+
+context make_value_context(const context& parent, const void* key, context_value* value) {
+    context_node* node = make_child(context_access::node(parent));
+    node->key = key;
+    node->value = value;
+    return context_access::adopt(node);
+}
+
+context context_to_swap(swap_kind kind, const context& with, clock::duration in) {
+    context_node* here = running_task().ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
+    context_node* node = nullptr;
+    if (kind == swap_kind::add) {
+        node = make_child(context_access::node(with));
+        link_second(*node, *here);
+    } else if (kind == swap_kind::shield) {
+        node = make_detached(here);
+        node->statement = true;
+    } else {
+        node = make_child(here);
+        node->statement = true;
+        set_deadline(*node, deadline_in(in).time_since_epoch().count(), {});
+    }
+    return context_access::adopt(node);
+}
+
+void context_swap::enter() noexcept {
+    task_block& task = running_task();
+    before_ = task.ctx.load(std::memory_order_relaxed);                        // relaxed: our own (T1)
+    task.ctx.store(context_access::node(to_), std::memory_order_relaxed);      // relaxed: published by arming
+}
+
+void context_swap::leave() noexcept {
+    task_block& task = running_task();
+    if (task.member_of == context_access::node(to_))
+        leave_members(task);  // X3: it may end with this statement
+    task.ctx.store(before_, std::memory_order_relaxed);  // relaxed: published by the next arming
+}
+
+}
+
+// --- ctx.done() ------------------------------------------------------------------------------------
+
+detail::wait_object* done_operation::object() noexcept { return of_; }
+
+bool done_operation::try_now(detail::late_wake&) noexcept {
+    return of_->cancelled.load(std::memory_order_relaxed);  // relaxed: written under the lock that we hold
+}
+
+void done_operation::enlist(detail::task_block& task, std::uint64_t ticket) noexcept {
+    node_.task = &task;
+    node_.ticket = ticket;
+    of_->done.push_back(node_);
+}
+
+void done_operation::delist() noexcept {
+    if (node_.linked())
+        of_->done.remove(node_);
+}
+}

@@ -1,0 +1,230 @@
+// The tree of contexts: links, membership and the walk of a cancel. The head of context_node.hpp has
+// the algorithm; steps and invariants are named there.
+#include "context_node.hpp"
+
+#include <cassert>
+
+#include "timers.hpp"
+
+namespace runnel::detail {
+
+void context_node::ref() noexcept {
+    // relaxed: who has a reference may make another; nothing is published by it.
+    refs.fetch_add(1, std::memory_order_relaxed);
+}
+
+bool context_node::try_ref() noexcept {
+    // relaxed: the lock of the list we found it in orders us with its making; see ref().
+    std::uint32_t seen = refs.load(std::memory_order_relaxed);
+    while (seen != 0)
+        if (refs.compare_exchange_weak(seen, seen + 1, std::memory_order_relaxed))
+            return true;
+    return false;
+}
+
+static void unlink_child(child_link& link, context_node* owner) noexcept {
+    if (owner == nullptr)
+        return;
+    owner->lock.lock();
+    if (link.of == owner) {  // else a cancel has unlinked it (X2)
+        (link.prev != nullptr ? link.prev->next : owner->children) = link.next;
+        if (link.next != nullptr)
+            link.next->prev = link.prev;
+        link.of = nullptr;
+    }
+    owner->lock.unlock();
+}
+
+void context_node::unref() noexcept {
+    context_node* node = this;
+    while (node != nullptr) {  // a chain of last references ends without recursion
+        // acq_rel: what other holders did with the node happens before its end.
+        if (node->refs.fetch_sub(1, std::memory_order_acq_rel) != 1)
+            return;
+        assert(node->members == nullptr && "X3: a member's context has ended");
+        if (node->timer.heap != nullptr)
+            node->timer.heap->remove(node->timer);
+        unlink_child(node->links[0], node->parent);
+        unlink_child(node->links[1], node->second);
+        context_node* above = node->parent;
+        if (node->second != nullptr)
+            node->second->unref();
+        delete node->value;
+        delete node;
+        node = above;
+    }
+}
+
+bool context_node::hold() noexcept {
+    return try_ref();  // a node whose last handle goes waits for the heap's lock to take its timer out
+}
+
+void context_node::run() noexcept {
+    cancel_tree(*this, errc::deadline_exceeded,
+                deadline_cause ? deadline_cause : make_error_code(errc::deadline_exceeded));
+    unref();
+}
+
+static void link_child(child_link& link, context_node& child, context_node& owner) noexcept {
+    link.child = &child;
+    link.of = &owner;
+    link.prev = nullptr;
+    link.next = owner.children;
+    if (owner.children != nullptr)
+        owner.children->prev = &link;
+    owner.children = &link;
+}
+
+/// Links `child` below `owner`, or marks it as its owner is marked (C2).
+static void attach(child_link& link, context_node& child, context_node& owner) noexcept {
+    owner.lock.lock();
+    // relaxed: the flag is set under this lock.
+    const bool dead = owner.cancelled.load(std::memory_order_relaxed);
+    if (!dead)
+        link_child(link, child, owner);
+    owner.lock.unlock();
+    if (dead)  // err and cause do not change any more
+        mark_cancelled(child, owner.err, owner.cause);
+}
+
+context_node* make_child(context_node* parent) {
+    auto* child = new context_node(context_node::kind::ordinary);
+    if (parent != nullptr) {
+        parent->ref();
+        child->parent = parent;
+        child->deadline = parent->deadline;
+        attach(child->links[0], *child, *parent);
+    }
+    return child;
+}
+
+void link_second(context_node& child, context_node& other) {
+    other.ref();
+    child.second = &other;
+    if (other.deadline < child.deadline)
+        child.deadline = other.deadline;
+    attach(child.links[1], child, other);
+}
+
+bool join_members(context_node& node, task_block& task) noexcept {
+    leave_members(task);
+    node.lock.lock();
+    // relaxed: the flag is set under this lock.
+    const bool alive = !node.cancelled.load(std::memory_order_relaxed);
+    if (alive) {
+        task.member_of = &node;
+        task.member_prev = nullptr;
+        task.member_next = node.members;
+        if (node.members != nullptr)
+            node.members->member_prev = &task;
+        node.members = &task;
+    }
+    node.lock.unlock();
+    return alive;
+}
+
+void leave_members(task_block& task) noexcept {
+    context_node* node = task.member_of;
+    if (node == nullptr)
+        return;
+    node->lock.lock();
+    (task.member_prev != nullptr ? task.member_prev->member_next : node->members) = task.member_next;
+    if (task.member_next != nullptr)
+        task.member_next->member_prev = task.member_prev;
+    node->lock.unlock();
+    task.member_of = nullptr;
+}
+
+bool mark_cancelled(context_node& node, std::error_code err, std::error_code cause) noexcept {
+    node.lock.lock();
+    // relaxed: written under this lock only.
+    const bool first = !node.cancelled.load(std::memory_order_relaxed) && node.what != context_node::kind::shield;
+    if (first) {
+        node.err = err;
+        node.cause = cause;
+        node.cancelled.store(true);  // seq_cst: pairs with arm(): flag then words here, word then flag there
+    }
+    node.lock.unlock();
+    return first;
+}
+
+/// Step 2 for the members: true when some may be left.
+static bool claim_members(context_node& node, winners& won) noexcept {
+    for (task_block* task = node.members; task != nullptr; task = task->member_next) {
+        if (won.full())
+            return true;
+        const std::uint64_t word = task->word.load();  // seq_cst: see mark_cancelled()
+        const std::uint64_t state = word & word_bits::state_mask;
+        if (state != word_bits::armed && state != word_bits::armed_io)
+            continue;
+        // relaxed: written before arming; the claim of the same epoch confirms it (T3).
+        if (task->ctx.load(std::memory_order_relaxed) == &node)
+            won.add(*task, claim(*task, word, wait_code::cancelled));
+    }
+    return false;
+}
+
+static bool claim_done_waiters(context_node& node, winners& won) noexcept {
+    while (!won.full()) {
+        wait_node* waiter = node.done.pop_front();
+        if (waiter == nullptr)
+            return false;
+        task_block& task = *waiter->task;
+        won.add(task, claim(*waiter));
+    }
+    return true;
+}
+
+/// Step 3: the children that live, linked through their links, each with a reference.
+static child_link* take_children(context_node& node) noexcept {
+    child_link* taken = nullptr;
+    for (child_link* link = node.children; link != nullptr;) {
+        child_link* next = link->next;
+        link->of = nullptr;
+        if (link->child->try_ref()) {
+            link->next = taken;
+            taken = link;
+        }
+        link = next;
+    }
+    node.children = nullptr;
+    return taken;
+}
+
+static child_link* deliver(context_node& node) noexcept {
+    winners won;
+    for (bool more = true; more;) {
+        node.lock.lock();
+        more = claim_members(node, won) || claim_done_waiters(node, won);
+        child_link* children = more ? nullptr : take_children(node);
+        node.lock.unlock();
+        won.finish_all();
+        if (!more)
+            return children;
+    }
+    return nullptr;
+}
+
+bool cancel_tree(context_node& top, std::error_code err, std::error_code cause) noexcept {
+    if (!mark_cancelled(top, err, cause))
+        return false;
+    top.ref();
+    top.cancel_next = nullptr;
+    for (context_node* pending = &top; pending != nullptr;) {
+        context_node* node = pending;
+        pending = node->cancel_next;
+        for (child_link* link = deliver(*node); link != nullptr;) {
+            context_node* child = link->child;
+            link = link->next;
+            if (mark_cancelled(*child, err, cause)) {
+                child->cancel_next = pending;
+                pending = child;
+            } else {
+                child->unref();
+            }
+        }
+        node->unref();
+    }
+    return true;
+}
+}

@@ -1,0 +1,98 @@
+// context_node: one context in the tree, and how a cancel walks down from it.
+//
+// A node counts its handles, its children and its tasks in `refs`. Its lock guards everything that a
+// cancel has to find: member tasks (those that have parked under it), waiters for done(), children.
+//
+// Cancelling
+//   1  mark: under the node's lock set err, cause and then the flag; only the first does it;
+//   2  deliver: claim the waits of the members that are armed under this very context, pop and claim
+//      the done-waiters: at most 64 per hold of the lock, then finish them without it;
+//   3  unlink the children, with a reference on each that still lives; release the lock; mark each
+//      and put those that were not yet cancelled on the list; go on with 2 for the next.
+// Iterative: a chain of 100,000 contexts costs no stack.
+//
+//   X1  never two context locks at once: no order between them is needed;
+//   X2  a link is touched only under the lock of the node whose list it is in, or, once that node has
+//       unlinked it, by the cancel that did;
+//   X3  a task is in the member list of at most one node, which outlives its membership;
+//   X4  the root and a shield have no members: their tasks arm by a plain store. The root is
+//       cancelled by scanning the slab again and again until no task is left; a shield never is.
+#pragma once
+
+#include <system_error>
+
+#include "runnel/context.hpp"
+#include "runnel/detail/timer_node.hpp"
+#include "runnel/detail/wait.hpp"
+
+namespace runnel::detail {
+
+struct child_link {
+    child_link* prev = nullptr;
+    child_link* next = nullptr;
+    context_node* of = nullptr;  // whose list it is in; null once that one is cancelled
+    context_node* child = nullptr;
+};
+
+struct context_node final : wait_object, timer_callback {
+    enum class kind : unsigned char { ordinary, root, shield };
+
+    explicit context_node(kind of) noexcept : what(of) {}
+
+    void ref() noexcept;
+    bool try_ref() noexcept;  // false: the last handle is just going
+    void unref() noexcept;
+
+    bool scanned() const noexcept { return what != kind::ordinary; }  // X4
+
+    // timer_callback: the deadline has passed
+    bool hold() noexcept override;
+    void run() noexcept override;
+
+    std::atomic<bool> cancelled{false};
+    const kind what;
+    std::atomic<std::uint32_t> refs{1};
+    std::error_code err;    // written before the flag, under the lock; read after it
+    std::error_code cause;
+    std::error_code deadline_cause;
+
+    task_block* members = nullptr;
+    wait_list done;
+    child_link* children = nullptr;
+    context_node* cancel_next = nullptr;  // the list of step 3
+
+    context_node* parent = nullptr;  // referenced: for values, and so that links[0] has its list
+    child_link links[2];             // in the parent's list, and for with_context in the task's
+    context_node* second = nullptr;  // referenced: the owner of links[1]'s list
+
+    nanoseconds_t deadline = no_deadline;
+    timer_node timer;
+    bool statement = false;  // of one statement: with_timeout(d, task), shielded(task); go() looks past it
+    const void* key = nullptr;
+    context_value* value = nullptr;
+};
+
+/// Cancels `node` and all below it. Returns whether this call did it. Threads: any.
+bool cancel_tree(context_node& node, std::error_code err, std::error_code cause) noexcept;
+/// Makes the flag of a root visible; the caller then scans the tasks.
+bool mark_cancelled(context_node& node, std::error_code err, std::error_code cause) noexcept;
+
+/// A child in the tree of `parent` (null: of nobody). Born cancelled under a cancelled parent.
+context_node* make_child(context_node* parent);
+/// Also cancelled when `other` is.
+void link_second(context_node& child, context_node& other);
+
+/// Membership: see X3. join_members is step 1 of a wait; false = the context is cancelled.
+bool join_members(context_node& node, task_block& task) noexcept;
+void leave_members(task_block& task) noexcept;
+
+struct context_access {
+    static context_node* node(const context& of) noexcept { return of.node_; }
+    static context adopt(context_node* node) noexcept { return context(node); }
+    static context share(context_node* node) noexcept {
+        if (node != nullptr)
+            node->ref();
+        return context(node);
+    }
+};
+}

@@ -1,0 +1,201 @@
+// The start and the end of a task: detail/spawning.hpp has the steps.
+#include "runnel/go.hpp"
+
+#include <cassert>
+#include <cstdio>
+#include <cstdlib>
+
+#include "runtime_core.hpp"
+#include "task_life.hpp"
+
+namespace runnel::detail {
+
+namespace {
+/// A task that is started inside with_timeout(d, task) or shielded(task) belongs to the context of the
+/// task around it, not to that of the one statement.
+context_node& context_for_children(const task_block& of) noexcept {
+    context_node* ctx = of.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
+    while (ctx->statement)
+        ctx = ctx->parent;
+    return *ctx;
+}
+
+std::uint64_t next_id(worker* here) noexcept {
+    // Numbers are unique, not dense: each worker counts in its own 1024ths, plain threads in the first.
+    static std::atomic<std::uint64_t> outside{0};
+    if (here == nullptr)
+        return (outside.fetch_add(1, std::memory_order_relaxed) + 1) << 10;  // relaxed: only unique
+    return (++here->last_id << 10) + here->index + 1;
+}
+}
+
+task_block& begin_block(runtime_core& core, context_node& under, task_kind kind) {
+    worker* here = current_worker();
+    const bool ours = here != nullptr && &here->core == &core;
+    task_block& task = allocate_block(here != nullptr ? &here->blocks : nullptr);
+    if (!under.scanned())
+        under.ref();
+    // relaxed: the queue that the task goes into publishes it.
+    task.ctx.store(&under, std::memory_order_relaxed);
+    task.runtime.store(&core, std::memory_order_relaxed);
+    task.kind = kind;
+    task.ended = false;
+    task.left_scopes = false;
+    task.routed = false;
+    task.refused = 0;
+    task.pinned = UINT32_MAX;
+    task.joiner = nullptr;
+    task.holds.store(1, std::memory_order_relaxed);
+    task.id = next_id(here);
+    if (ours)
+        here->counts.started.add();
+    else
+        core.outside_started.fetch_add(1, std::memory_order_relaxed);  // relaxed: exact once all is quiet (U1)
+    return task;
+}
+
+void end_block(task_block& task) noexcept {
+    leave_members(task);
+    context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
+    if (!ctx->scanned())
+        ctx->unref();
+    runtime_core& core = *task.runtime.load(std::memory_order_relaxed);  // relaxed: our own
+    worker* here = current_worker();
+    const bool ours = here != nullptr && &here->core == &core;
+    if (ours)
+        here->counts.ended.add();
+    else
+        core.outside_started.fetch_sub(1, std::memory_order_release);  // release: pairs with live()
+}
+
+void free_ended(task_block& task) noexcept {
+    task.kind = task_kind::free;
+    task.runtime.store(nullptr, std::memory_order_relaxed);  // relaxed: scans look at it as a hint
+    worker* here = current_worker();
+    free_block(here != nullptr ? &here->blocks : nullptr, task);
+}
+
+task_block* start_in(runtime_core& core, context_node* under, const start_request& what) {
+    if (core.stopping() && what.kind != task_kind::child)
+        return nullptr;
+    task_block& task = begin_block(core, under != nullptr ? *under : core.root(), what.kind);
+    task.frame = task.leaf = what.frame;
+    task.owner = what.owner;
+    task.handle_lives = what.handle;
+    task.spawned_at = what.at;
+    schedule(task);
+    return &task;
+}
+
+task_block* start_here(const start_request& what) {
+    task_block& starter = running_task();
+    return start_in(current_runtime(), &context_for_children(starter), what);
+}
+
+void unhandled(const task_block& of, std::exception_ptr what) noexcept {
+    const char* text = "an exception that is no std::exception";
+    try {
+        std::rethrow_exception(what);
+    } catch (const std::exception& error) {
+        text = error.what();
+        std::fprintf(stderr, "runnel: task %llu, started at %s:%u, ended by an exception that nobody can receive: %s\n",
+                     static_cast<unsigned long long>(of.id), of.spawned_at.file_name(), of.spawned_at.line(), text);
+    } catch (...) {
+        std::fprintf(stderr, "runnel: task %llu, started at %s:%u, ended by %s, which nobody can receive\n",
+                     static_cast<unsigned long long>(of.id), of.spawned_at.file_name(), of.spawned_at.line(), text);
+    }
+    std::abort();
+}
+
+/// A task of go(): tell who joins, or free all when the handle is gone.
+static void end_spawned(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
+    end_block(task);
+    task.ending.lock.lock();
+    task.ended = true;
+    const bool handle_lives = task.handle_lives;
+    wait_node* joiner = std::exchange(task.joiner, nullptr);
+    task_block* waiter = nullptr;
+    claimed how = claimed::lost;
+    if (joiner != nullptr) {
+        waiter = joiner->task;
+        joiner->prev = joiner;
+        how = claim(*joiner);
+    }
+    task.ending.lock.unlock();
+    if (waiter != nullptr)
+        finish(*waiter, how);  // from here on handle and frame may be gone, if handle_lives
+    if (handle_lives)
+        return;
+    if (end.failed(promise))
+        unhandled(task, end.take_exception(promise));
+    task.frame.destroy();
+    free_ended(task);
+}
+
+void complete(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
+    if (task.kind == task_kind::spawned)
+        end_spawned(task, end, promise);
+    else
+        end_child(task, end, promise);
+}
+
+std::coroutine_handle<> task_end_base::done(std::coroutine_handle<>, promise_base& promise) noexcept {
+    task_block& task = *tls_worker->running;
+    tls_worker->running = nullptr;
+    // acq_rel: what the last child of a left scope wrote happens before the completion.
+    if (task.left_scopes && task.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
+        return std::noop_coroutine();  // S4: the last of the heirs completes it
+    complete(task, *this, promise);
+    return std::noop_coroutine();
+}
+
+// --- Joining ---------------------------------------------------------------------------------------
+
+wait_object* join_case::object() noexcept { return of_ != nullptr ? &of_->ending : &refused_object(); }
+
+bool join_case::try_now(late_wake&) noexcept { return of_ == nullptr || of_->ended; }
+
+void join_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
+    check(of_->joiner == nullptr, "join_handle: two waits for the same task at once");
+    node_.task = &task;
+    node_.ticket = ticket;
+    node_.prev = nullptr;  // linked
+    of_->joiner = &node_;
+}
+
+void join_case::delist() noexcept {
+    if (of_ != nullptr && of_->joiner == &node_) {
+        of_->joiner = nullptr;
+        node_.prev = &node_;
+    }
+}
+
+bool block_has_ended(task_block& of) noexcept {
+    of.ending.lock.lock();
+    const bool ended = of.ended;
+    of.ending.lock.unlock();
+    return ended;
+}
+
+std::uint64_t block_id(const task_block& of) noexcept { return of.id; }
+
+void drop_handle(task_block& of) noexcept {
+    of.ending.lock.lock();
+    of.handle_lives = false;
+    const bool ended = of.ended;
+    of.ending.lock.unlock();
+    if (!ended)
+        return;
+    of.frame.destroy();
+    free_ended(of);
+}
+
+void join_on_thread(join_case& end, task_block& of) {
+    wait_on_thread(end, *of.runtime.load(std::memory_order_relaxed));  // relaxed: set when it was started
+}
+
+wait_object& refused_object() noexcept {
+    static wait_object always;
+    return always;
+}
+}

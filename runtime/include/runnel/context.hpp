@@ -1,0 +1,283 @@
+// context: how a tree of tasks is told to stop, by when, and with which values.
+//
+// Go's context, carried: every task runs under one, inherits it from who started it, and each of its
+// waits ends when that context is cancelled. So no function needs a ctx parameter; the functions here
+// make new contexts, and with_context()/with_timeout()/shielded() run something under another one.
+//
+//   auto [ctx, cancel] = rn::with_cancel(rn::current_context());
+//   auto reply = co_await rn::with_context(ctx, ask(server));   // cancel() from anywhere ends it
+//
+//   C1  cancelled is for ever, and level-triggered: it is checked before each wait;
+//   C2  the parent is cancelled before its children; a child of a cancelled parent is born cancelled;
+//   C3  a wait that already has its value keeps it: cancelling never loses one;
+//   C4  cancelling runs no user code and holds one lock at a time, so it may be called anywhere;
+//   C5  a context removes itself from its parent when its last handle goes: no growth.
+//
+// Not taken: a token parameter on every operation (Asio, libunifex): forgotten once, a wait cannot be
+// ended. Cancelling by an exception out of co_await (Trio, Kotlin): here an error ends the loop.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <system_error>
+
+#include "detail/operation.hpp"
+#include "result.hpp"
+#include "task.hpp"
+#include "time.hpp"
+
+namespace runnel {
+
+class context;
+class cancel_function;
+
+namespace detail {
+struct context_node;
+struct context_access;
+}
+
+/// The key of a value in contexts: an object with static storage; its address is the key.
+///   inline constexpr rn::context_key<std::string> user;
+template <class T>
+struct context_key {
+    constexpr context_key() = default;
+    context_key(const context_key&) = delete;
+    context_key& operator=(const context_key&) = delete;
+    char distinct = 0;
+};
+
+/// `co_await ctx.done()`: ends when the context is cancelled, with true; or when the waiting task's own is.
+class [[nodiscard]] done_operation final : public detail::wait_case {
+public:
+    using result_type = result<>;
+    static constexpr std::size_t case_count = 1;
+    static constexpr detail::choice order = detail::choice::fair;
+
+    explicit done_operation(detail::context_node* of) noexcept : of_(of) {}
+    done_operation(done_operation&&) noexcept = default;
+
+    detail::await_one<done_operation> awaiter() noexcept { return detail::await_one<done_operation>(*this); }
+    void gather(detail::wait_case** out) noexcept { *out = this; }
+    result<> complete(unsigned) noexcept { return {}; }
+    result<> fail(std::error_code error) noexcept { return error; }
+
+    detail::wait_object* object() noexcept override;
+    bool try_now(detail::late_wake&) noexcept override;
+    void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
+    void delist() noexcept override;
+
+private:
+    detail::context_node* of_;
+    detail::wait_node node_;
+};
+
+/// A handle of a context: copyable, cheap, usable from any thread, may outlive the runtime.
+/// Default-made it is the background context, which is never cancelled and has no values.
+class context {
+public:
+    context() noexcept = default;
+    context(const context& other) noexcept;
+    context(context&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
+    context& operator=(context other) noexcept {
+        std::swap(node_, other.node_);
+        return *this;
+    }
+    ~context();
+
+    bool cancelled() const noexcept;
+    /// Why: errc::cancelled, deadline_exceeded or stopping; a false error while it is not cancelled.
+    std::error_code err() const noexcept;
+    /// What was given to cancel(), or err(): of this context or of the ancestor that was cancelled.
+    std::error_code cause() const noexcept;
+    /// The earliest deadline of this context and its ancestors.
+    std::optional<clock::time_point> deadline() const noexcept;
+    /// Waits for the end of this context. A select case.
+    done_operation done() const noexcept { return done_operation(node_); }
+
+    /// The value that the nearest with_value() set for this key, or nullptr. O(depth).
+    template <class T>
+    const T* value(const context_key<T>& key) const noexcept {
+        return static_cast<const T*>(find(&key));
+    }
+
+    friend bool operator==(const context& a, const context& b) noexcept { return a.node_ == b.node_; }
+
+private:
+    friend struct detail::context_access;
+    explicit context(detail::context_node* adopted) noexcept : node_(adopted) {}
+    const void* find(const void* key) const noexcept;
+
+    detail::context_node* node_ = nullptr;
+};
+
+/// Cancels the context that it was made with. Copyable; dropping it cancels nothing.
+class cancel_function {
+public:
+    explicit cancel_function(context of) noexcept : of_(std::move(of)) {}
+    /// Returns whether this call did it. Threads: any. Cost: O(waiting tasks + descendants).
+    bool operator()() const noexcept { return (*this)(make_error_code(errc::cancelled)); }
+    bool operator()(std::error_code cause) const noexcept;
+
+private:
+    context of_;
+};
+
+/// A context and its cancel_function, for `auto [ctx, cancel] = …`.
+struct cancellable {
+    cancellable(context c, cancel_function f) noexcept : ctx(std::move(c)), cancel(std::move(f)) {}
+    context ctx;
+    cancel_function cancel;
+};
+
+/// The context of the task that asks; outside of one the background context.
+context current_context() noexcept;
+context background() noexcept;
+
+/// A child of `parent` that can be cancelled alone. Throws std::bad_alloc. Cost: one allocation, one lock.
+cancellable with_cancel(const context& parent);
+/// A child that cancels itself with errc::deadline_exceeded (its cause: `cause`, when given).
+cancellable with_deadline(const context& parent, clock::time_point when, std::error_code cause = {});
+cancellable with_timeout(const context& parent, clock::duration in, std::error_code cause = {});
+/// The values of `parent`, without its cancellation and deadline.
+context without_cancel(const context& parent);
+
+namespace detail {
+struct context_value {
+    virtual const void* get() const noexcept = 0;
+    virtual ~context_value() = default;
+};
+template <class T>
+struct context_value_of final : context_value {
+    template <class U>
+    explicit context_value_of(U&& from) : value(std::forward<U>(from)) {}
+    const void* get() const noexcept override { return &value; }
+    T value;
+};
+context make_value_context(const context& parent, const void* key, context_value* value);
+
+/// Runs a task under another context: swaps it in when the task starts and out when it has ended.
+class context_swap {
+public:
+    context_swap(context to) noexcept : to_(std::move(to)) {}
+    void enter() noexcept;
+    void leave() noexcept;
+    const context& ctx() const noexcept { return to_; }
+
+private:
+    context to_;
+    context_node* before_ = nullptr;
+};
+
+/// Awaits `inner` under the context that `make` gives at that moment.
+template <class Inner, class Result>
+class swapped_awaiter {
+public:
+    template <class Op>
+    swapped_awaiter(Op&& op, context to, bool maps_timeout) noexcept
+        : swap_(std::move(to)), maps_timeout_(maps_timeout), inner_(std::forward<Op>(op).awaiter()) {}
+    swapped_awaiter(const swapped_awaiter&) = delete;
+    swapped_awaiter& operator=(const swapped_awaiter&) = delete;
+
+    bool await_ready() const noexcept { return false; }
+    auto await_suspend(std::coroutine_handle<> awaiter) noexcept {
+        swap_.enter();
+        return inner_.await_suspend(awaiter);
+    }
+    Result await_resume() {
+        const leaver leave{swap_};
+        if constexpr (std::is_void_v<Result>) {
+            inner_.await_resume();
+        } else if constexpr (requires(Result r) { r.error(); Result(errc::timed_out); }) {
+            Result got = inner_.await_resume();
+            if (maps_timeout_ && !got && expired(swap_.ctx(), got.error()))
+                return Result(errc::timed_out);
+            return got;
+        } else {
+            return inner_.await_resume();
+        }
+    }
+
+private:
+    struct leaver {
+        context_swap& swap;
+        ~leaver() { swap.leave(); }
+    };
+    static bool expired(const context& ctx, std::error_code error) noexcept {
+        return ctx.err() == errc::deadline_exceeded && (error == errc::deadline_exceeded || error == errc::cancelled);
+    }
+
+    context_swap swap_;
+    bool maps_timeout_;
+    Inner inner_;
+};
+
+enum class swap_kind : unsigned char { add, shield, deadline };
+/// `kind` and what it needs become the context to swap in, at the time of the co_await.
+context context_to_swap(swap_kind kind, const context& with, clock::duration in);
+
+template <class Op>
+using awaiter_of = decltype(std::declval<Op&&>().awaiter());
+template <class Op>
+using awaited_type = decltype(std::declval<awaiter_of<Op>&>().await_resume());
+
+/// What with_context, shielded and with_timeout(task) give: to be awaited at once.
+template <class Op>
+class [[nodiscard]] swapped_operation {
+public:
+    using result_type = awaited_type<Op>;
+    swapped_operation(Op&& op, swap_kind kind, context with, clock::duration in) noexcept
+        : op_(std::move(op)), kind_(kind), with_(std::move(with)), in_(in) {}
+    swapped_operation(swapped_operation&&) noexcept = default;
+    swapped_awaiter<awaiter_of<Op>, result_type> awaiter() {
+        return swapped_awaiter<awaiter_of<Op>, result_type>(std::move(op_), context_to_swap(kind_, with_, in_),
+                                                            kind_ == swap_kind::deadline);
+    }
+
+private:
+    Op op_;
+    swap_kind kind_;
+    context with_;
+    clock::duration in_;
+};
+}
+
+/// A child of `parent` that knows `value` under `key`.
+template <class T, class U>
+context with_value(const context& parent, const context_key<T>& key, U&& value) {
+    return detail::make_value_context(parent, &key, new detail::context_value_of<T>(std::forward<U>(value)));
+}
+
+/// Runs `op` (a task or an operation) so that it ends when `ctx` *or* the task's own context is
+/// cancelled; inside, current_context() has the values of `ctx` first.
+template <class Op>
+detail::swapped_operation<std::remove_cvref_t<Op>> with_context(context ctx, Op&& op) {
+    return {std::forward<Op>(op), detail::swap_kind::add, std::move(ctx), {}};
+}
+
+/// Runs `op` so that no cancellation reaches it: for what must be done at the end. The only thing that
+/// removes a context. The values stay.
+template <class Op>
+detail::swapped_operation<std::remove_cvref_t<Op>> shielded(Op&& op) {
+    return {std::forward<Op>(op), detail::swap_kind::shield, {}, {}};
+}
+
+/// Runs a task, or an operation that is no select case, under a deadline. When its result can hold an
+/// error and it ended because of this deadline, the error is errc::timed_out; a task<T> without
+/// errors gives its value, late or not: its waits inside have seen deadline_exceeded.
+template <class Op>
+    requires(!detail::selectable<Op> && !detail::takes_limit<Op> && detail::operation<std::remove_cvref_t<Op>>)
+detail::swapped_operation<std::remove_cvref_t<Op>> with_timeout(clock::duration in, Op&& op) {
+    return {std::forward<Op>(op), detail::swap_kind::deadline, {}, in};
+}
+template <class T>
+detail::swapped_operation<task<T>> with_timeout(clock::duration in, task<T> op) {
+    return {std::move(op), detail::swap_kind::deadline, {}, in};
+}
+
+/// Thrown by the 256th wait in a row that was refused because the task's context is cancelled: a loop
+/// that ignores cancellation would else turn for ever. See "brake" in runtime/README.md.
+class cancellation_ignored : public std::exception {
+public:
+    const char* what() const noexcept override;
+};
+}

@@ -1,0 +1,188 @@
+// spawning: from a callable and its arguments to a running task.
+//
+//   1  body(): the coroutine that will run. A function that takes everything by value is called at once,
+//      its parameters live in its own frame. Anything else (a lambda with captures, parameters that are
+//      references or views) gets a small frame around it that keeps callable and arguments alive.
+//   2  start(): a task block from the slab, the context of the starter, the place; into the run queue.
+//   3  the end: `task_end<T>` is told by the final suspension, and does what the block's kind asks for.
+//
+//   G1  what was given to the task lives until its body has ended, and dies on the worker it ended on;
+//   G2  a frame whose result somebody may still want is kept by the block until nobody can.
+#pragma once
+
+#include <source_location>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include "../borrow.hpp"
+#include "../result.hpp"
+#include "../task.hpp"
+
+namespace runnel::detail {
+
+class runtime_core;
+struct context_node;
+struct scope_state;
+
+// --- 1: the body -----------------------------------------------------------------------------------
+
+template <class T>
+T&& unwrap(T& stored) noexcept {
+    return static_cast<T&&>(stored);
+}
+template <class T>
+decltype(auto) unwrap(borrowed<T>& stored) noexcept {
+    return stored.get();
+}
+
+template <class F, class... Args>
+decltype(auto) call(F&& f, Args&&... args) {
+    return std::forward<F>(f)(std::forward<Args>(args)...);
+}
+template <class R, class Object, class... Params, class Self, class... Args>
+decltype(auto) call(R (Object::*f)(Params...), Self&& self, Args&&... args) {
+    if constexpr (std::is_pointer_v<std::remove_cvref_t<Self>>)
+        return (self->*f)(std::forward<Args>(args)...);
+    else
+        return (std::forward<Self>(self).*f)(std::forward<Args>(args)...);
+}
+
+template <class F, class... Args>
+using called_type = decltype(call(std::declval<std::decay_t<F>&&>(), unwrap(std::declval<std::decay_t<Args>&>())...));
+
+template <class>
+struct task_value;
+template <class T>
+struct task_value<task<T>> {
+    using type = T;
+};
+template <class F, class... Args>
+using body_value = typename task_value<called_type<F, Args...>>::type;
+
+/// A function whose parameters are all values that own what they need.
+template <class F>
+inline constexpr bool owns_its_arguments = false;
+template <class R, class... Params>
+inline constexpr bool owns_its_arguments<R (*)(Params...)> =
+    ((!std::is_reference_v<Params> && !looks_like_a_view<Params> && !looks_like_a_reference<Params>) && ...);
+
+template <class T, class F, class... Args>
+task<T> keep_alive(F f, Args... args) {
+    co_return co_await call(std::move(f), unwrap(args)...);
+}
+
+template <class F, class... Args>
+auto body(F&& f, Args&&... args) {
+    static_assert(requires { typename called_type<F, Args...>; },
+                  "go/spawn: this cannot be called with these arguments (they are moved into the task: a parameter "
+                  "of type T& takes rn::borrow(x))");
+    using called = called_type<F, Args...>;
+    static_assert(is_task<called>, "go/spawn: the function must be a coroutine that returns rn::task<…>");
+    static_assert((!may_dangle<Args> && ...),
+                  "go/spawn: an argument is a view, a reference_wrapper or an array: the task may outlive what it "
+                  "refers to. Pass an owning value, or rn::borrow(x) if x outlives the task");
+    using value = typename task_value<called>::type;
+    if constexpr (owns_its_arguments<std::decay_t<F>> && (std::is_same_v<std::decay_t<Args>, std::remove_cvref_t<Args>> && ...) &&
+                  requires { f(std::forward<Args>(args)...); })
+        return f(std::forward<Args>(args)...);
+    else
+        return keep_alive<value, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+// --- 3: the end ------------------------------------------------------------------------------------
+
+/// The typed half of a task's end: what its promise holds.
+struct task_end_base : completion {
+    std::coroutine_handle<> done(std::coroutine_handle<> ended, promise_base& promise) noexcept final;
+    virtual bool failed(const promise_base& promise) const noexcept = 0;
+    virtual std::exception_ptr take_exception(promise_base& promise) const noexcept = 0;
+    /// The error of a task<result<…>> that ended with one.
+    virtual std::error_code error(const promise_base& promise) const noexcept = 0;
+
+protected:
+    ~task_end_base() = default;
+};
+
+template <class T>
+concept holds_error = requires(const T& t) {
+    { t.error() } -> std::convertible_to<std::error_code>;
+};
+
+template <class T>
+struct task_end final : task_end_base {
+    constexpr task_end() noexcept = default;
+    static promise_result<T>& typed(promise_base& p) noexcept { return static_cast<promise_result<T>&>(p); }
+    static const promise_result<T>& typed(const promise_base& p) noexcept {
+        return static_cast<const promise_result<T>&>(p);
+    }
+    bool failed(const promise_base& p) const noexcept override { return typed(p).out.failed(); }
+    std::exception_ptr take_exception(promise_base& p) const noexcept override { return typed(p).out.take_exception(); }
+    std::error_code error(const promise_base& p) const noexcept override {
+        if constexpr (!std::is_void_v<T> && !std::is_reference_v<T> && holds_error<T>) {
+            if (const T* value = typed(p).out.peek(); value != nullptr)
+                return value->error();
+        }
+        (void)p;
+        return {};
+    }
+};
+template <class T>
+inline constinit task_end<T> end_of_task{};
+
+// --- 2: the start ----------------------------------------------------------------------------------
+
+struct start_request {
+    std::coroutine_handle<> frame;
+    promise_base* promise;
+    task_end_base* end;
+    task_kind kind;
+    void* owner;
+    std::source_location at;
+    bool handle;
+};
+
+/// Starts a task in the runtime of the running one, under its context. Null: refused, the runtime is
+/// stopping (and the kind is not a scope's child).
+task_block* start_here(const start_request& what);
+task_block* start_in(runtime_core& core, context_node* under, const start_request& what);
+
+template <class T>
+start_request request_for(std::coroutine_handle<task_promise<T>> frame, task_kind kind, void* owner,
+                          std::source_location at, bool handle) noexcept {
+    frame.promise().on_done = &end_of_task<T>;
+    return {frame, &frame.promise(), &end_of_task<T>, kind, owner, at, handle};
+}
+
+/// spawn() for classes that start tasks: `Self::start(task<T>, std::source_location)` does it. One function
+/// per number of arguments, because a default argument (the caller's place) cannot follow a pack.
+template <class Self>
+class spawner {
+public:
+    template <class F>
+    auto spawn(F&& f, std::source_location at = std::source_location::current()) {
+        return self().start(body(std::forward<F>(f)), at);
+    }
+    template <class F, class A>
+    auto spawn(F&& f, A&& a, std::source_location at = std::source_location::current()) {
+        return self().start(body(std::forward<F>(f), std::forward<A>(a)), at);
+    }
+    template <class F, class A, class B>
+    auto spawn(F&& f, A&& a, B&& b, std::source_location at = std::source_location::current()) {
+        return self().start(body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b)), at);
+    }
+    template <class F, class A, class B, class C>
+    auto spawn(F&& f, A&& a, B&& b, C&& c, std::source_location at = std::source_location::current()) {
+        return self().start(body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c)), at);
+    }
+    template <class F, class A, class B, class C, class D>
+    auto spawn(F&& f, A&& a, B&& b, C&& c, D&& d, std::source_location at = std::source_location::current()) {
+        return self().start(body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c),
+                                 std::forward<D>(d)),
+                            at);
+    }
+
+private:
+    Self& self() noexcept { return static_cast<Self&>(*this); }
+};
+}

@@ -1,0 +1,124 @@
+// wait_case: what one operation must be able to do so that a task can wait for it.
+//
+// recv, send, sleep, join, lock, event and ctx.done() differ in what they wait for and agree in how.
+// A *wait* is one or more cases of which exactly one happens. Each case stands at one *wait object*
+// (a channel, a timer heap, a lock, …) with one *node*, which lives in the waiting coroutine's frame.
+// The algorithm is in detail/wait.hpp; this file is its light half, which public headers include.
+//
+//   N1  a node is linked, unlinked and looked at only under the lock of its case's object;
+//   N2  a waker pops the node *before* it claims the wait, whether it wins or loses;
+//   N3  nothing in the frame is touched after the claim has been made known (finish()), so a node
+//       never outlives its frame: the woken task unlinks its other nodes itself before it goes on.
+//
+// Not taken: an operation as a child task per case (TooManyCooks, Cobalt): it costs a frame per case
+// and its losers have to be cancelled and awaited; nor polling in a loop (PhotonLibOS).
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+
+namespace runnel::detail {
+
+struct task_block;
+struct wait_object;
+
+/// How a wait ended: the index of the case that happened, or one of these.
+namespace wait_code {
+inline constexpr unsigned last_index = 0x7fef;
+inline constexpr unsigned timed_out = 0x7ffd;  // the with_timeout() around this operation
+inline constexpr unsigned cancelled = 0x7fff;  // the task's context; ask it for err()
+}
+
+/// One registration of one wait with one object: a place in its queue.
+struct wait_node {
+    wait_node* next = nullptr;
+    wait_node* prev = nullptr;  // itself while the node is not linked
+    task_block* task = nullptr;
+    std::uint64_t ticket = 0;  // which wait of that task, and which case of it
+    void* slot = nullptr;      // where the waker puts the value, or takes it from
+
+    wait_node() noexcept : prev(this) {}
+    // An operation may be moved before it is awaited, never while it is linked.
+    wait_node(wait_node&&) noexcept : prev(this) {}
+    wait_node& operator=(wait_node&&) = delete;
+    bool linked() const noexcept { return prev != this; }
+};
+
+/// FIFO of nodes. Guarded by the lock of the object that has it.
+class wait_list {
+public:
+    bool empty() const noexcept { return head_ == nullptr; }
+    wait_node* front() const noexcept { return head_; }
+
+    void push_back(wait_node& node) noexcept {
+        node.next = nullptr;
+        node.prev = tail_;
+        (tail_ != nullptr ? tail_->next : head_) = &node;
+        tail_ = &node;
+    }
+
+    void remove(wait_node& node) noexcept {
+        (node.prev != nullptr ? node.prev->next : head_) = node.next;
+        (node.next != nullptr ? node.next->prev : tail_) = node.prev;
+        node.prev = &node;
+    }
+
+    wait_node* pop_front() noexcept {
+        wait_node* node = head_;
+        if (node != nullptr)
+            remove(*node);
+        return node;
+    }
+
+private:
+    wait_node* head_ = nullptr;
+    wait_node* tail_ = nullptr;
+};
+
+/// A waiter that a case woke by happening: claimed under the object's lock, and put into its run queue
+/// by the caller of try_now() once the locks are released. One operation wakes at most one.
+struct late_wake {
+    task_block* task = nullptr;
+    bool held = false;  // claimed::won_held rather than claimed::won
+};
+
+/// One case of a wait. All four functions are called by the task's own thread, the last three
+/// with the lock of object() held, and must neither throw nor suspend nor call user code (except
+/// the nothrow move of a value).
+class wait_case {
+public:
+    /// What to lock; nullptr = never ready (a nil channel). Asked when the wait begins, and again when it
+    /// has ended: the answer is the same as long as the node is enlisted, on whatever worker.
+    virtual wait_object* object() noexcept = 0;
+    /// Does it now if it can be done without waiting: takes the value, the lock, … Says whether it did.
+    virtual bool try_now(late_wake& wake) noexcept = 0;
+    /// Queues the node; the waker claims {task, ticket} and, if it wins, completes the case.
+    virtual void enlist(task_block& task, std::uint64_t ticket) noexcept = 0;
+    /// Unlinks the node if it is still linked.
+    virtual void delist() noexcept = 0;
+
+protected:
+    ~wait_case() = default;  // never deleted through the base: cases live in frames
+};
+
+/// Waits for one case: try it, else park. Returns false when the task need not suspend.
+/// Called from await_suspend, last; the case must not be touched after true.
+bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept;
+/// Called from await_resume: unlinks what is left, says how the wait ended: 0 or a wait_code.
+/// Throws cancellation_ignored (see context.hpp) at the 256th refused wait in a row.
+unsigned resume_one(wait_case& only);
+
+enum class choice : unsigned char { fair, in_order };
+
+/// The same for several cases of which exactly one happens: the index of the one, or a wait_code.
+/// `cases` is read during the call only. Cost: O(n log n) for the locks' order; no allocation up
+/// to 64 cases.
+bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
+                  std::coroutine_handle<> awaiter) noexcept;
+unsigned resume_many(wait_case* const* cases, std::size_t count);
+
+/// Tries the cases without waiting: index, or -1 when none was ready. Never refused by a cancelled
+/// context. Threads: any, also outside a runtime.
+int try_many(wait_case* const* cases, std::size_t count, choice order) noexcept;
+}

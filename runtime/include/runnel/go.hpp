@@ -1,0 +1,236 @@
+// go: starts a task, as Go's statement does; and the handle of a started one.
+//
+//   rn::go(producer, std::move(out));               // a statement: runs on its own
+//   auto answer = rn::go(compute, 6);               // or: somebody wants its end
+//   if (auto n = co_await answer) use(*n);
+//
+//   H1  a handle dropped detaches its task; the task runs on;
+//   H2  an exception goes to who joins. If nobody can any more (the handle is gone), the program
+//       stops with a report: a failure is never silent;
+//   H3  the end is joined once.
+#pragma once
+
+#include "detail/operation.hpp"
+#include "detail/spawning.hpp"
+
+namespace runnel {
+
+namespace detail {
+template <class T>
+struct joined {
+    using type = result<T>;
+};
+template <class T>
+struct joined<result<T>> {
+    using type = result<T>;
+};
+/// result<T>, or T itself when the task gives a result already.
+template <class T>
+using joined_t = typename joined<T>::type;
+
+/// The untyped half of joining: a wait for the end of a block.
+class join_case : public wait_case {
+public:
+    explicit join_case(task_block* of) noexcept : of_(of) {}
+    wait_object* object() noexcept override;
+    bool try_now(late_wake&) noexcept override;
+    void enlist(task_block& task, std::uint64_t ticket) noexcept override;
+    void delist() noexcept override;
+
+private:
+    task_block* of_;
+    wait_node node_;
+};
+
+/// Gives up the handle's part of a block. Frees the frame if the task has ended, after `report_failure`.
+void drop_handle(task_block& of) noexcept;
+/// Waits on a plain thread. check()s that it is one.
+void join_on_thread(join_case& end, task_block& of);
+[[noreturn]] void unhandled(const task_block& of, std::exception_ptr what) noexcept;
+}
+
+template <class T = void>
+class join_handle;
+
+/// The end of a task as an operation: made by join_handle::join(). A select case.
+template <class T>
+class [[nodiscard]] join_operation final : public detail::join_case {
+public:
+    using result_type = detail::joined_t<T>;
+    static constexpr bool awaited_as_lvalue = true;
+    static constexpr std::size_t case_count = 1;
+    static constexpr detail::choice order = detail::choice::fair;
+
+    explicit join_operation(join_handle<T>& of) noexcept : join_case(of.block_), handle_(&of) {}
+    join_operation(join_operation&&) noexcept = default;
+    detail::await_one<join_operation> awaiter() noexcept { return detail::await_one<join_operation>(*this); }
+    void gather(detail::wait_case** out) noexcept { *out = this; }
+    result_type complete(unsigned) { return handle_->take(); }
+    result_type fail(std::error_code error) noexcept { return error; }
+
+private:
+    join_handle<T>* handle_;
+};
+
+/// The right to the result of a started task. Move-only; dropped, it detaches (H1).
+/// An object of one thread at a time.
+template <class T>
+class join_handle {
+public:
+    using value_type = T;
+
+    join_handle() noexcept = default;
+    join_handle(join_handle&& other) noexcept { swap(other); }
+    join_handle& operator=(join_handle&& other) noexcept {
+        join_handle(std::move(other)).swap(*this);
+        return *this;
+    }
+    ~join_handle() {
+        if (block_ == nullptr)
+            return;
+        if (has_ended() && !taken_ && frame_.promise().out.failed())
+            detail::unhandled(*block_, frame_.promise().out.take_exception());
+        detail::drop_handle(*block_);
+    }
+    void swap(join_handle& other) noexcept {
+        std::swap(block_, other.block_);
+        std::swap(frame_, other.frame_);
+        std::swap(taken_, other.taken_);
+        std::swap(refused_, other.refused_);
+    }
+
+    /// Waits for the end of the task; `co_await handle` is the same.
+    /// Returns       its value; errc::stopping if it was refused because the runtime stops.
+    /// Throws        what it threw.
+    /// Cancellation  ends this wait, not the task; join again to learn how it ended.
+    join_operation<T> join() noexcept {
+        detail::check(!taken_, "join_handle: joined twice");
+        detail::check(block_ != nullptr || refused_, "join_handle: empty (default-made or moved from)");
+        return join_operation<T>(*this);
+    }
+    /// The same for a plain thread. Misuse on a worker is check()ed.
+    detail::joined_t<T> wait() {
+        join_operation<T> end = join();
+        if (block_ != nullptr)
+            detail::join_on_thread(end, *block_);
+        return take();
+    }
+
+    /// Lets the task run on alone (H1).
+    void detach() noexcept { join_handle().swap(*this); }
+    bool joinable() const noexcept { return (block_ != nullptr || refused_) && !taken_; }
+    /// The number of the task, as in reports; 0 when there is none.
+    std::uint64_t id() const noexcept;
+
+    // For await_transform: a handle is an operation that is awaited as an lvalue.
+    using result_type = detail::joined_t<T>;
+    static constexpr bool awaited_as_lvalue = true;
+    auto awaiter() noexcept { return handle_awaiter(*this); }
+
+private:
+    template <class>
+    friend class join_operation;
+    friend struct handle_access;
+
+    class handle_awaiter {
+    public:
+        explicit handle_awaiter(join_handle& of) noexcept : end_(of.join()), inner_(end_) {}
+        handle_awaiter(const handle_awaiter&) = delete;
+        handle_awaiter& operator=(const handle_awaiter&) = delete;
+        bool await_ready() const noexcept { return false; }
+        bool await_suspend(std::coroutine_handle<> awaiter) noexcept { return inner_.await_suspend(awaiter); }
+        result_type await_resume() { return inner_.await_resume(); }
+
+    private:
+        join_operation<T> end_;
+        detail::await_one<join_operation<T>> inner_;
+    };
+
+    bool has_ended() const noexcept;
+
+    result_type take() {
+        if (refused_)
+            return errc::stopping;
+        detail::check(!taken_, "join_handle: joined twice");
+        taken_ = true;
+        if constexpr (std::is_void_v<T>) {
+            frame_.promise().out.take();
+            return {};
+        } else {
+            return result_type(frame_.promise().out.take());
+        }
+    }
+
+    detail::task_block* block_ = nullptr;
+    std::coroutine_handle<detail::task_promise<T>> frame_;
+    bool taken_ = false;
+    bool refused_ = false;
+};
+
+namespace detail {
+bool block_has_ended(task_block& of) noexcept;
+std::uint64_t block_id(const task_block& of) noexcept;
+}
+
+template <class T>
+bool join_handle<T>::has_ended() const noexcept {
+    return detail::block_has_ended(*block_);
+}
+template <class T>
+std::uint64_t join_handle<T>::id() const noexcept {
+    return block_ != nullptr ? detail::block_id(*block_) : 0;
+}
+
+/// For parts of the library that start tasks and give out handles.
+struct handle_access {
+    template <class T>
+    static join_handle<T> make(detail::task_block* block, std::coroutine_handle<detail::task_promise<T>> frame) noexcept {
+        join_handle<T> handle;
+        handle.block_ = block;
+        handle.frame_ = frame;
+        handle.refused_ = block == nullptr;
+        if (block == nullptr)
+            frame.destroy();
+        return handle;
+    }
+};
+
+namespace detail {
+/// Starts `what` in the runtime of the running task.
+template <class T>
+join_handle<T> go_task(task<T> what, std::source_location at) {
+    const auto frame = task_access::release(std::move(what));
+    return handle_access::make<T>(start_here(request_for<T>(frame, task_kind::spawned, nullptr, at, true)), frame);
+}
+}
+
+/// Starts f(args…) as a task of its own, under the context of the running task (not that of a
+/// with_timeout() around one statement). Callable and arguments move into the task and live until it ends.
+/// Returns       a handle; drop it to detach.
+/// Errors        while the runtime stops the task is refused: joining gives errc::stopping.
+/// Threads       inside a runtime only; a plain thread uses runtime::spawn().
+/// Cost          one frame (two when f takes references, views or has captures), one task block, no lock.
+template <class F>
+auto go(F&& f, std::source_location at = std::source_location::current()) {
+    return detail::go_task(detail::body(std::forward<F>(f)), at);
+}
+template <class F, class A>
+auto go(F&& f, A&& a, std::source_location at = std::source_location::current()) {
+    return detail::go_task(detail::body(std::forward<F>(f), std::forward<A>(a)), at);
+}
+template <class F, class A, class B>
+auto go(F&& f, A&& a, B&& b, std::source_location at = std::source_location::current()) {
+    return detail::go_task(detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b)), at);
+}
+template <class F, class A, class B, class C>
+auto go(F&& f, A&& a, B&& b, C&& c, std::source_location at = std::source_location::current()) {
+    return detail::go_task(
+        detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c)), at);
+}
+template <class F, class A, class B, class C, class D>
+auto go(F&& f, A&& a, B&& b, C&& c, D&& d, std::source_location at = std::source_location::current()) {
+    return detail::go_task(detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
+                                        std::forward<C>(c), std::forward<D>(d)),
+                           at);
+}
+}

@@ -1,0 +1,148 @@
+// result: a value, or the reason why there is none.
+//
+// Ordinary failures are values here: closed, cancelled, too late, refused, end of stream. The names
+// are those of std::expected (C++23) with the error fixed to std::error_code, so that a loop reads
+//
+//   while (auto message = co_await inbox.recv()) use(*message);
+//
+// and errors of the system and of this library compare with == alike.
+#pragma once
+
+#include <new>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include "detail/check.hpp"
+
+namespace runnel {
+
+/// Why an operation gave no value. Compare with ==; `message()` says it in words.
+enum class errc {
+    closed = 1,          // the channel or socket is closed, and drained
+    cancelled,           // the context of the task is cancelled
+    deadline_exceeded,   // the context's deadline has passed
+    timed_out,           // the with_timeout() around this operation
+    end_of_stream,       // the peer will send no more
+    stopping,            // the runtime shuts down and takes nothing new
+    full,                // try_send: no room, and nobody waits to receive
+    empty,               // try_recv: nothing there, and nobody waits to send
+    producer_failed,     // closed because the last sender was destroyed by an exception
+    producer_cancelled,  // closed because the last sender's task was cancelled
+    not_available,       // try_lock and the like: somebody else has it
+};
+
+const std::error_category& error_category() noexcept;
+inline std::error_code make_error_code(errc code) noexcept {
+    return {static_cast<int>(code), error_category()};
+}
+}
+
+template <>
+struct std::is_error_code_enum<runnel::errc> : std::true_type {};
+
+namespace runnel {
+
+template <class T = void>
+class [[nodiscard]] result {
+public:
+    using value_type = T;
+
+    template <class U = T>
+        requires(std::is_constructible_v<T, U &&> && !std::is_same_v<std::remove_cvref_t<U>, result> &&
+                 !std::is_same_v<std::remove_cvref_t<U>, std::error_code> &&
+                 !std::is_same_v<std::remove_cvref_t<U>, errc>)
+    result(U&& value) noexcept(std::is_nothrow_constructible_v<T, U&&>)
+        : value_(std::forward<U>(value)), has_value_(true) {}
+    result(std::error_code error) noexcept : error_(error), has_value_(false) {}
+    result(errc error) noexcept : error_(error), has_value_(false) {}
+
+    result(const result& other) : has_value_(other.has_value_) { copy_from(other); }
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : has_value_(other.has_value_) {
+        copy_from(std::move(other));
+    }
+    result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+        destroy();
+        has_value_ = other.has_value_;
+        copy_from(std::move(other));
+        return *this;
+    }
+    ~result() { destroy(); }
+
+    bool has_value() const noexcept { return has_value_; }
+    explicit operator bool() const noexcept { return has_value_; }
+
+    /// The value. Undefined by contract, check()ed in fact, when there is none.
+    T& operator*() & noexcept { return checked(); }
+    const T& operator*() const& noexcept { return const_cast<result*>(this)->checked(); }
+    T&& operator*() && noexcept { return std::move(checked()); }
+    T* operator->() noexcept { return &checked(); }
+    const T* operator->() const noexcept { return &const_cast<result*>(this)->checked(); }
+
+    /// The value; throws std::system_error with the error when there is none.
+    T& value() & { return throwing(); }
+    const T& value() const& { return const_cast<result*>(this)->throwing(); }
+    T&& value() && { return std::move(throwing()); }
+    template <class U>
+    T value_or(U&& other) const& {
+        return has_value_ ? value_ : static_cast<T>(std::forward<U>(other));
+    }
+    template <class U>
+    T value_or(U&& other) && {
+        return has_value_ ? std::move(value_) : static_cast<T>(std::forward<U>(other));
+    }
+
+    /// The error; a default-made one (which is false) when there is a value.
+    std::error_code error() const noexcept { return has_value_ ? std::error_code() : error_; }
+
+private:
+    template <class Other>
+    void copy_from(Other&& other) {
+        if (has_value_)
+            ::new (static_cast<void*>(&value_)) T(std::forward<Other>(other).value_);
+        else
+            ::new (static_cast<void*>(&error_)) std::error_code(other.error_);
+    }
+    void destroy() noexcept {
+        if (has_value_)
+            value_.~T();
+    }
+    T& checked() noexcept {
+        detail::check(has_value_, "result: the value of a result that holds an error was used");
+        return value_;
+    }
+    T& throwing() {
+        if (!has_value_)
+            throw std::system_error(error_);
+        return value_;
+    }
+
+    union {
+        T value_;
+        std::error_code error_;
+    };
+    bool has_value_;
+};
+
+template <>
+class [[nodiscard]] result<void> {
+public:
+    using value_type = void;
+
+    result() noexcept = default;  // done
+    result(std::error_code error) noexcept : error_(error) {}
+    result(errc error) noexcept : error_(error) {}
+
+    bool has_value() const noexcept { return !error_; }
+    explicit operator bool() const noexcept { return !error_; }
+    void operator*() const noexcept { detail::check(!error_, "result: the value of a result that holds an error was used"); }
+    void value() const {
+        if (error_)
+            throw std::system_error(error_);
+    }
+    std::error_code error() const noexcept { return error_; }
+
+private:
+    std::error_code error_;
+};
+}

@@ -1,0 +1,172 @@
+// runtime: the workers that run tasks; and run(), a program's whole life.
+//
+//   int main() { return rn::run(serve); }            // SIGINT and SIGTERM stop it in phases
+//
+//   rn::runtime background(rn::options().workers(2).name("jobs"));     // or inside another program
+//   auto sum = background.spawn(add, 1, 2).wait();                     // from a plain thread
+//
+// Several runtimes may live in one process. Stopping has phases (runtime_core.hpp): first nothing new is
+// taken and stopping() is told; then, after a time of grace, the root context is cancelled, which ends
+// every wait that is not shielded; what still does not stop is reported by name and place.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "context.hpp"
+#include "go.hpp"
+
+namespace runnel {
+
+/// Where a runtime's workers sleep and do I/O.
+enum class driver_kind : unsigned char {
+    automatic,  // RUNNEL_DRIVER=uring|none if set, else the ring
+    uring,      // io_uring: everything
+    none,       // a futex: timers and wake-ups, no I/O
+};
+
+/// How a runtime is made. Each setter returns the object, each getter has the same name.
+class options {
+public:
+    /// 0 (the default): one per processor that this process may use: its affinity and cgroup quota.
+    options& workers(unsigned count) noexcept { return workers_ = count, *this; }
+    options& name(std::string text) { return name_ = std::move(text), *this; }
+    options& driver(driver_kind kind) noexcept { return driver_ = kind, *this; }
+    /// From `stopping` to the cancel of the root context. Default 0.
+    options& grace(std::chrono::nanoseconds time) noexcept { return grace_ = time, *this; }
+    /// From the cancel until what is left is given up and reported. Default 5 s.
+    options& cancel_grace(std::chrono::nanoseconds time) noexcept { return cancel_grace_ = time, *this; }
+    /// How long a worker without work looks for some before it sleeps. Default: see runtime/README.md.
+    options& spin(std::chrono::nanoseconds time) noexcept { return spin_ = time, *this; }
+    /// Threads for blocking(). Default 512.
+    options& blocking_threads(unsigned most) noexcept { return blocking_threads_ = most, *this; }
+    /// For tests: a task that is reported for ignoring cancellation ends the program. Default off.
+    options& strict(bool on) noexcept { return strict_ = on, *this; }
+
+    unsigned workers() const noexcept { return workers_; }
+    const std::string& name() const noexcept { return name_; }
+    driver_kind driver() const noexcept { return driver_; }
+    std::chrono::nanoseconds grace() const noexcept { return grace_; }
+    std::chrono::nanoseconds cancel_grace() const noexcept { return cancel_grace_; }
+    std::chrono::nanoseconds spin() const noexcept { return spin_; }
+    unsigned blocking_threads() const noexcept { return blocking_threads_; }
+    bool strict() const noexcept { return strict_; }
+
+private:
+    unsigned workers_ = 0;
+    std::string name_ = "runnel";
+    driver_kind driver_ = driver_kind::automatic;
+    std::chrono::nanoseconds grace_{0};
+    std::chrono::nanoseconds cancel_grace_{std::chrono::seconds(5)};
+    std::chrono::nanoseconds spin_{0};
+    unsigned blocking_threads_ = 512;
+    bool strict_ = false;
+};
+
+/// Counts of a runtime since it was started, summed over its workers.
+struct runtime_counts {
+    std::uint64_t started = 0, ended = 0;          // tasks
+    std::uint64_t polls = 0;                       // resumptions
+    std::uint64_t steal_tries = 0, steals = 0;
+    std::uint64_t parks = 0, wakes_sent = 0;
+    std::uint64_t submitted = 0, completed = 0, enters = 0, helped = 0;  // I/O
+};
+
+/// Workers, and the tasks that they run.
+class runtime : public detail::spawner<runtime> {
+public:
+    /// Starts the workers. Throws std::system_error when the driver is refused (what and why) or a thread
+    /// cannot be had.
+    explicit runtime(const options& how = options());
+    /// stop(), if it has not been called.
+    ~runtime();
+    runtime(const runtime&) = delete;
+    runtime& operator=(const runtime&) = delete;
+
+    // spawn(f, args…): as go(), under the root context, from any thread. Returns a join_handle, which a plain
+    // thread may wait() for. Refused while the runtime stops.
+
+    /// Stops in phases and returns errc::timed_out when tasks were left that did not stop (they are leaked, and
+    /// reported on stderr). Threads: not from a task of this runtime (check()ed).
+    result<> stop();
+
+    /// The root context: cancelled by stop(), never before.
+    context root() const noexcept;
+    unsigned workers() const noexcept;
+    const char* driver_name() const noexcept;
+    runtime_counts counts() const noexcept;
+
+private:
+    friend class detail::spawner<runtime>;
+    template <class T>
+    join_handle<T> start(task<T> body, std::source_location at) {
+        const auto frame = detail::task_access::release(std::move(body));
+        return handle_access::make<T>(start_frame(frame, frame.promise(), detail::end_of_task<T>, at), frame);
+    }
+    detail::task_block* start_frame(std::coroutine_handle<> frame, detail::promise_base& promise,
+                                    detail::task_end_base& end, std::source_location at);
+
+    std::unique_ptr<detail::runtime_core> core_;
+};
+
+/// `co_await stopping()`: ends when the runtime begins to stop. A select case.
+class [[nodiscard]] stopping_operation final : public detail::wait_case {
+public:
+    using result_type = result<>;
+    static constexpr std::size_t case_count = 1;
+    static constexpr detail::choice order = detail::choice::fair;
+
+    stopping_operation() noexcept = default;
+    stopping_operation(stopping_operation&&) noexcept = default;
+    detail::await_one<stopping_operation> awaiter() noexcept { return detail::await_one<stopping_operation>(*this); }
+    void gather(detail::wait_case** out) noexcept { *out = this; }
+    result<> complete(unsigned) noexcept { return {}; }
+    result<> fail(std::error_code error) noexcept { return error; }
+
+    detail::wait_object* object() noexcept override;
+    bool try_now(detail::late_wake&) noexcept override;
+    void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
+    void delist() noexcept override;
+
+private:
+    detail::wait_node node_;
+};
+inline stopping_operation stopping() noexcept { return {}; }
+
+namespace detail {
+int run_program(const options& how, task<int> body);
+
+template <class T>
+task<int> as_exit_status(task<T> body) {
+    if constexpr (std::is_void_v<T>) {
+        co_await std::move(body);
+        co_return 0;
+    } else if constexpr (holds_error<T>) {
+        T end = co_await std::move(body);
+        co_return report_exit(end.error());
+    } else {
+        co_return static_cast<int>(co_await std::move(body));
+    }
+}
+/// Prints an error that main ended with; its exit status.
+int report_exit(std::error_code error) noexcept;
+}
+
+/// Runs f(args…) as the main task of a runtime of its own, until it has returned and everything has stopped.
+/// SIGINT and SIGTERM begin to stop it; a second one ends the process at once.
+/// Returns   the exit status: what a task<int> returned; 0 for task<> ; 1 for a result with an error, which is
+///           printed. A task that does not stop is reported and ends the process with status 3.
+/// Aborts    with a report when f throws: there is nobody to receive it.
+/// Threads   the caller's waits. Its signal mask is put back before it returns.
+template <class F, class... Args>
+    requires(!std::is_same_v<std::remove_cvref_t<F>, options>)
+int run(F&& f, Args&&... args) {
+    return detail::run_program(options(),
+                               detail::as_exit_status(detail::body(std::forward<F>(f), std::forward<Args>(args)...)));
+}
+template <class F, class... Args>
+int run(const options& how, F&& f, Args&&... args) {
+    return detail::run_program(how, detail::as_exit_status(detail::body(std::forward<F>(f), std::forward<Args>(args)...)));
+}
+}

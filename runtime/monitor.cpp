@@ -1,0 +1,84 @@
+// See monitor.hpp.
+#include "monitor.hpp"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime_core.hpp"
+
+namespace runnel::detail {
+
+namespace {
+constexpr long period_ns = 2'000'000;
+
+void futex_wait(std::atomic<int>& word, int while_it_is, const timespec* at_most) noexcept {
+    ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, while_it_is, at_most, nullptr, 0);
+}
+void futex_wake(std::atomic<int>& word) noexcept {
+    ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+}
+
+monitor::monitor(runtime_core& core) : core_(core), last_seen_(core.workers.size()), thread_([this] { run(); }) {}
+
+monitor::~monitor() {
+    leaving_.store(1);
+    futex_wake(leaving_);
+    end_long_sleep();
+    thread_.join();
+}
+
+void monitor::end_long_sleep() noexcept {
+    if (long_sleep_.exchange(0) != 0)
+        futex_wake(long_sleep_);
+}
+
+void monitor::long_sleep() noexcept {
+    long_sleep_.store(1);
+    // Whoever wakes up now either is counted here or sees the flag: both are seq_cst on one side.
+    if (core_.idle.awake_now() != 0 || leaving_.load() != 0) {
+        long_sleep_.store(0);
+        return;
+    }
+    while (long_sleep_.load() != 0 && leaving_.load() == 0)
+        futex_wait(long_sleep_, 1, nullptr);
+}
+
+void monitor::short_sleep() noexcept {
+    const timespec period{0, period_ns};
+    futex_wait(leaving_, 0, &period);
+}
+
+void monitor::look() noexcept {
+    const nanoseconds_t now = core_.drivers->now();
+    for (std::size_t i = 0; i < core_.workers.size(); ++i) {
+        worker& seen = *core_.workers[i];
+        const std::uint64_t beat = seen.heartbeat();
+        const bool stale = beat == last_seen_[i] && !seen.sleeping();
+        last_seen_[i] = beat;
+        seen.set_stale(stale);
+        if (!stale)
+            continue;
+        seen.ask_for_tick();
+        if (seen.needs_help(now))
+            core_.wake_helper();
+    }
+}
+
+void monitor::run() noexcept {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    pthread_setname_np(pthread_self(), "runnel/monitor");
+    while (leaving_.load() == 0) {
+        if (core_.idle.awake_now() == 0)
+            long_sleep();
+        short_sleep();
+        look();
+    }
+}
+}

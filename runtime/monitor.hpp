@@ -1,0 +1,47 @@
+// monitor: a thread that looks whether a task holds its worker while others wait behind it.
+//
+// Every 2 ms while a worker is awake it reads the workers' heartbeats. One that has not changed since the
+// last look is *stale*: its worker is asked for a tick, and if there is something that only a helper can
+// serve (completions in its ring, due timers, tasks in its queues), a sleeper is woken to do so.
+//
+//   M1  while all workers sleep, so does the monitor, without a timeout: an idle process does not wake;
+//   M2  it never touches a task or a queue itself: it only wakes and marks.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace runnel::detail {
+
+class runtime_core;
+
+class monitor {
+public:
+    explicit monitor(runtime_core& core);
+    ~monitor();
+    monitor(const monitor&) = delete;
+    monitor& operator=(const monitor&) = delete;
+
+    /// A worker has woken up. Cost: a load, and a system call if the monitor was in its long sleep.
+    void note_awake() noexcept {
+        // relaxed: a hint; a wake-up missed here is made up for by the next.
+        if (long_sleep_.load(std::memory_order_relaxed) != 0)
+            end_long_sleep();
+    }
+
+private:
+    void run() noexcept;
+    void look() noexcept;
+    void long_sleep() noexcept;
+    void short_sleep() noexcept;
+    void end_long_sleep() noexcept;
+
+    runtime_core& core_;
+    std::vector<std::uint64_t> last_seen_;
+    std::atomic<int> long_sleep_{0};
+    std::atomic<int> leaving_{0};
+    std::thread thread_;
+};
+}

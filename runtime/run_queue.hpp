@@ -1,0 +1,116 @@
+// run_queue: the tasks that one worker will run, first in first out, and from which others steal.
+//
+// A ring of 256 with one owner, who pushes at the tail and pops at the head, and any number of thieves,
+// who take the older half in one go. After the queue of Tokio's multi-thread scheduler.
+//
+//   head = {steal:32, real:32}   real: the next to pop. steal: up to here slots may be written again;
+//                                behind real only while one thief copies.
+//   1  a thief claims the half by moving real (CAS), 2 copies the slots, 3 moves steal up to real.
+//   The owner pops by moving both, or real alone while a thief copies.
+//
+//   Q1  only the owner writes tail and slots;  Q2  one thief at a time is between 1 and 3;
+//   Q3  tail - steal <= 256: no slot is written that a thief may still read.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "runnel/detail/wait.hpp"
+
+namespace runnel::detail {
+
+class run_queue {
+public:
+    static constexpr std::uint32_t capacity = 256;
+
+    /// Owner. False: full (or a thief is copying and it looks full).
+    bool push(task_block& task) noexcept {
+        // acquire: pairs with the thief's CAS in step 3; the slots it read are free now.
+        const std::uint64_t head = head_.load(std::memory_order_acquire);
+        const std::uint32_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: our own
+        if (tail - steal_of(head) >= capacity)
+            return false;
+        slot(tail).store(&task, std::memory_order_relaxed);  // relaxed: published by the next line
+        tail_.store(tail + 1, std::memory_order_release);    // release: pairs with the thief's load of tail
+        return true;
+    }
+
+    /// Owner. Null: empty.
+    task_block* pop() noexcept {
+        std::uint64_t head = head_.load(std::memory_order_acquire);  // acquire: see push()
+        for (;;) {
+            const std::uint32_t real = real_of(head);
+            if (real == tail_.load(std::memory_order_relaxed))  // relaxed: our own
+                return nullptr;
+            const std::uint32_t steal = steal_of(head);
+            const std::uint64_t next = pack(steal == real ? real + 1 : steal, real + 1);
+            // acq_rel: pairs with the thief's CAS, which must not hand out the same slot.
+            if (head_.compare_exchange_weak(head, next, std::memory_order_acq_rel, std::memory_order_acquire))
+                return slot(real).load(std::memory_order_relaxed);  // relaxed: written by us
+        }
+    }
+
+    /// Owner. Takes the older half out as a chain through queue_next (for the injector); its length.
+    std::uint32_t pop_half(task_block*& first, task_block*& last) noexcept {
+        first = last = nullptr;
+        std::uint32_t count = 0;
+        for (; count < capacity / 2; ++count) {
+            task_block* task = pop();
+            if (task == nullptr)
+                break;
+            task->queue_next = nullptr;
+            (last != nullptr ? last->queue_next : first) = task;
+            last = task;
+        }
+        return count;
+    }
+
+    /// Thief. Moves the older half to the end of `mine` (the thief's own, empty) and returns how many.
+    std::uint32_t steal_into(run_queue& mine) noexcept {
+        std::uint64_t head = head_.load(std::memory_order_acquire);  // acquire: pairs with the owner's CAS in pop()
+        std::uint32_t first = 0;
+        std::uint32_t count = 0;
+        for (;;) {
+            first = real_of(head);
+            // acquire: pairs with push(); the slots up to tail are written, and what the tasks need too.
+            const std::uint32_t size = tail_.load(std::memory_order_acquire) - first;
+            count = size - size / 2;
+            if (steal_of(head) != first || count == 0 || count > capacity / 2)
+                return 0;  // Q2: another thief copies; or nothing; or head was old
+            // acq_rel: 1, the claim; pairs with the owner's pop and other thieves.
+            if (head_.compare_exchange_weak(head, pack(first, first + count), std::memory_order_acq_rel,
+                                            std::memory_order_acquire))
+                break;
+        }
+        const std::uint32_t tail = mine.tail_.load(std::memory_order_relaxed);  // relaxed: our own
+        for (std::uint32_t i = 0; i < count; ++i)  // 2; relaxed: ordered by head_ and tail_ as said
+            mine.slot(tail + i).store(slot(first + i).load(std::memory_order_relaxed), std::memory_order_relaxed);
+        mine.tail_.store(tail + count, std::memory_order_release);  // release: for thieves of ours
+        head = head_.load(std::memory_order_acquire);               // acquire: the owner may have popped since
+        // acq_rel: 3; release pairs with push(), which may now write the slots.
+        while (!head_.compare_exchange_weak(head, pack(real_of(head), real_of(head)), std::memory_order_acq_rel,
+                                            std::memory_order_acquire)) {
+        }
+        return count;
+    }
+
+    /// Any thread: a hint, exact for the owner.
+    std::uint32_t size() const noexcept {
+        // relaxed: who must not miss anything announces itself by a seq_cst operation first (idle.hpp).
+        const std::uint64_t head = head_.load(std::memory_order_relaxed);
+        return tail_.load(std::memory_order_relaxed) - real_of(head);
+    }
+
+private:
+    static constexpr std::uint32_t steal_of(std::uint64_t head) noexcept { return static_cast<std::uint32_t>(head >> 32); }
+    static constexpr std::uint32_t real_of(std::uint64_t head) noexcept { return static_cast<std::uint32_t>(head); }
+    static constexpr std::uint64_t pack(std::uint32_t steal, std::uint32_t real) noexcept {
+        return std::uint64_t{steal} << 32 | real;
+    }
+    std::atomic<task_block*>& slot(std::uint32_t index) noexcept { return slots_[index % capacity]; }
+
+    alignas(64) std::atomic<std::uint64_t> head_{0};
+    alignas(64) std::atomic<std::uint32_t> tail_{0};
+    std::atomic<task_block*> slots_[capacity] = {};
+};
+}

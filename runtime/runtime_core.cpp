@@ -1,0 +1,281 @@
+// See runtime_core.hpp; its phases and invariants are named here.
+#include "runtime_core.hpp"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+#include "cpu_budget.hpp"
+#include "task_life.hpp"
+
+namespace runnel::detail {
+
+namespace {
+std::unique_ptr<driver_factory> drivers_for(driver_kind kind) {
+    if (kind == driver_kind::automatic) {
+        const char* wish = std::getenv("RUNNEL_DRIVER");
+        if (wish != nullptr && std::strcmp(wish, "none") == 0)
+            return make_futex_drivers();
+        if (wish != nullptr && *wish != '\0' && std::strcmp(wish, "uring") != 0)
+            throw std::invalid_argument(std::string("RUNNEL_DRIVER=") + wish + ": unknown driver; use uring or none");
+        return make_uring_drivers();
+    }
+    return kind == driver_kind::none ? make_futex_drivers() : make_uring_drivers();
+}
+
+unsigned worker_count(const options& how) { return how.workers() != 0 ? how.workers() : usable_cpus(); }
+}
+
+/// Where the workers' threads meet: all have a driver, and all have left their loops.
+struct runtime_core::meeting {
+    std::mutex lock;
+    std::condition_variable changed;
+    unsigned attached = 0;
+    unsigned left = 0;
+    bool open = false;
+    std::exception_ptr failure;
+};
+
+runtime_core::runtime_core(const options& how)
+    : settings(how),
+      drivers(drivers_for(how.driver())),
+      idle(worker_count(how)),
+      blocking(how.blocking_threads()),
+      root_(new context_node(context_node::kind::root)),
+      shield_(new context_node(context_node::kind::shield)),
+      meeting_(std::make_unique<meeting>()) {
+    const unsigned count = worker_count(how);
+    for (unsigned i = 0; i < count; ++i)
+        workers.push_back(std::make_unique<worker>(*this, i));
+    start_workers();
+    monitor_ = std::make_unique<monitor>(*this);
+}
+
+runtime_core::~runtime_core() {
+    shield_->unref();
+    root_->unref();
+}
+
+void runtime_core::worker_thread(worker& self) noexcept {
+    try {
+        self.attach();
+    } catch (...) {
+        const std::lock_guard hold(meeting_->lock);
+        if (meeting_->failure == nullptr)
+            meeting_->failure = std::current_exception();
+    }
+    std::unique_lock hold(meeting_->lock);
+    ++meeting_->attached;
+    meeting_->changed.notify_all();
+    meeting_->changed.wait(hold, [this] { return meeting_->open; });
+    if (meeting_->failure == nullptr) {
+        hold.unlock();
+        self.run();
+        hold.lock();
+    }
+    ++meeting_->left;  // nobody looks at another's driver any more once all have left
+    meeting_->changed.notify_all();
+    meeting_->changed.wait(hold, [this] { return meeting_->left == workers.size(); });
+    hold.unlock();
+    self.detach();
+}
+
+void runtime_core::start_workers() {
+    for (const auto& each : workers)
+        threads_.emplace_back([this, &self = *each] { worker_thread(self); });
+    std::unique_lock hold(meeting_->lock);
+    meeting_->changed.wait(hold, [this] { return meeting_->attached == workers.size(); });
+    meeting_->open = true;
+    meeting_->changed.notify_all();
+    if (meeting_->failure == nullptr)
+        return;
+    hold.unlock();
+    for (std::thread& thread : threads_)
+        thread.join();
+    root_->unref();
+    shield_->unref();
+    std::rethrow_exception(std::move(meeting_->failure));
+}
+
+// --- Waking ----------------------------------------------------------------------------------------
+
+void runtime_core::inject(task_block& task) noexcept {
+    visitors_.fetch_add(1);  // U2: the task may end, and the runtime with it, before we have rung
+    queue.push(task);
+    wake_one();
+    visitors_.fetch_sub(1);
+}
+
+void runtime_core::wake_one() noexcept { wake(idle.worker_to_wake()); }
+
+void runtime_core::wake_helper() noexcept { wake(idle.any_sleeper()); }
+
+void runtime_core::wake(int sleeper) noexcept {
+    if (sleeper < 0)
+        return;
+    if (worker* here = current_worker(); here != nullptr)
+        here->counts.wakes_sent.add();
+    workers[static_cast<std::size_t>(sleeper)]->unpark();
+}
+
+void runtime_core::note_awake() noexcept {
+    if (monitor_ != nullptr)
+        monitor_->note_awake();
+}
+
+// --- Stopping --------------------------------------------------------------------------------------
+
+std::int64_t runtime_core::live() const noexcept {
+    std::int64_t live = outside_started.load(std::memory_order_acquire);  // acquire: pairs with end_block()
+    for (const auto& each : workers)  // ended first: a task may end between the two, not begin before
+        live -= static_cast<std::int64_t>(each->counts.ended.get());
+    for (const auto& each : workers)
+        live += static_cast<std::int64_t>(each->counts.started.get());
+    return live;
+}
+
+void runtime_core::begin_stopping() noexcept {
+    if (stopping_.exchange(true))
+        return;
+    for (bool more = true; more;) {
+        winners won;
+        stopping_object.lock.lock();
+        while (!won.full()) {
+            wait_node* waiter = stopping_waiters.pop_front();
+            if (waiter == nullptr)
+                break;
+            task_block& task = *waiter->task;
+            won.add(task, claim(*waiter));
+        }
+        more = won.full();
+        stopping_object.lock.unlock();
+        won.finish_all();
+    }
+}
+
+/// Phase 3 for what runs under the root itself: it arms by a plain store, so one scan may miss it (X4).
+void runtime_core::cancel_root_tasks() noexcept {
+    for_each_block([this](task_block& task) {
+        // relaxed: hints; the claim of the same epoch confirms ctx (T3).
+        if (task.runtime.load(std::memory_order_relaxed) != this)
+            return;
+        const std::uint64_t word = task.word.load();
+        const std::uint64_t state = word & word_bits::state_mask;
+        if ((state == word_bits::armed || state == word_bits::armed_io) &&
+            task.ctx.load(std::memory_order_relaxed) == root_)
+            finish(task, claim(task, word, wait_code::cancelled));
+    });
+}
+
+bool runtime_core::wait_until_quiet(nanoseconds_t deadline, bool cancelling) noexcept {
+    long pause_ns = 20'000;
+    for (;;) {
+        if (cancelling)
+            cancel_root_tasks();
+        if (live() == 0 && visitors_.load() == 0)
+            return true;
+        if (drivers->now() >= deadline)
+            return false;
+        const timespec pause{0, pause_ns};
+        nanosleep(&pause, nullptr);
+        if (pause_ns < 1'000'000)
+            pause_ns *= 2;
+    }
+}
+
+std::size_t runtime_core::report_stuck() noexcept {
+    std::size_t stuck = 0;
+    for_each_block([&](task_block& task) {
+        if (task.runtime.load(std::memory_order_relaxed) != this || task.kind == task_kind::thread ||
+            task.ended)  // relaxed: a report about tasks that do not move
+            return;
+        if (++stuck <= 16)
+            std::fprintf(stderr, "runnel: task %llu of '%s', started at %s:%u, did not stop\n",
+                         static_cast<unsigned long long>(task.id), settings.name().c_str(), task.spawned_at.file_name(),
+                         task.spawned_at.line());
+    });
+    return stuck;
+}
+
+static nanoseconds_t later(nanoseconds_t now, std::chrono::nanoseconds by) noexcept {
+    return by.count() > no_deadline - now ? no_deadline : now + by.count();
+}
+
+std::size_t runtime_core::stop(std::chrono::nanoseconds grace) noexcept {
+    begin_stopping();
+    if (!wait_until_quiet(later(drivers->now(), grace), false)) {
+        cancel_tree(*root_, errc::cancelled, errc::stopping);
+        if (!wait_until_quiet(later(drivers->now(), settings.cancel_grace()), true))
+            return report_stuck();
+    }
+    join_workers();
+    return 0;
+}
+
+static void report_blocking(const std::vector<left_call>& left) noexcept {
+    for (const left_call& call : left)
+        std::fprintf(stderr, "runnel: a blocking() call of task %llu, started at %s:%u, did not end\n",
+                     static_cast<unsigned long long>(call.task_id), call.spawned_at.file_name(), call.spawned_at.line());
+}
+
+void runtime_core::join_workers() noexcept {
+    monitor_.reset();
+    report_blocking(blocking.stop(settings.cancel_grace().count()));
+    leaving_.store(true);
+    for (const auto& each : workers)
+        each->unpark();
+    for (std::thread& thread : threads_)
+        thread.join();
+    threads_.clear();
+}
+
+// --- Plain threads that wait -----------------------------------------------------------------------
+
+namespace {
+struct thread_sleep {
+    std::atomic<int> woken{0};
+};
+}
+
+void wake_thread(task_block& task) noexcept {
+    auto& sleep = *static_cast<thread_sleep*>(task.owner);
+    sleep.woken.store(1, std::memory_order_release);  // release: pairs with the acquire in wait_on_thread()
+    // The sleeper may be gone now; a futex wake of an address that nobody waits at does nothing.
+    ::syscall(SYS_futex, &sleep.woken, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+unsigned wait_on_thread(wait_case& only, runtime_core& core) {
+    check(tls_worker == nullptr, "a worker must not wait in a blocking call: co_await it instead");
+    wait_object* object = only.object();
+    thread_sleep sleep;
+    task_block& task = begin_block(core, core.root(), task_kind::thread);
+    task.owner = &sleep;
+    task.routed = true;
+    const std::uint64_t ticket = next_ticket(task);
+    object->lock.lock();
+    late_wake wake;
+    unsigned code = 0;
+    if (only.try_now(wake)) {
+        object->lock.unlock();
+        finish(wake);
+    } else {
+        only.enlist(task, ticket);
+        arm(task, ticket, {});
+        object->lock.unlock();
+        while (sleep.woken.load(std::memory_order_acquire) == 0)  // acquire: pairs with wake_thread()
+            ::syscall(SYS_futex, &sleep.woken, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
+        code = word_bits::code_of(task.word.load(std::memory_order_relaxed));  // relaxed: acquired by woken
+        object->lock.lock();
+        only.delist();
+        object->lock.unlock();
+    }
+    end_block(task);
+    free_ended(task);
+    return code;
+}
+}

@@ -1,0 +1,97 @@
+// runtime_core: the workers of one runtime and what they share.
+//
+// Starting: each worker makes its driver on its own thread; the constructor returns when all have, or
+// throws what the first failing one threw, with the others stopped.
+//
+// Stopping, in phases
+//   1  stopping: the flag and the event are set; go() and spawns from plain threads are refused; whoever
+//      waits for stopping() goes on; scopes may still spawn;
+//   2  grace: until no task is left, or options.grace has passed;
+//   3  cancel: the root context and all below it; the slab is scanned every millisecond, since a task of
+//      the root arms by a plain store (X4), until no task is left or options.cancel_grace has passed;
+//   4  report what did not stop: which task, started where, waits where. run() then ends the process;
+//      an embedded runtime leaks those tasks and says so in stop()'s result;
+//   5  workers leave their loops; each closes its driver on its own thread, after the kernel has
+//      completed what it held; join; free.
+//
+//   U1  a task counts as live from its start until its block is free; live() is exact once all is quiet;
+//   U2  a plain thread that may wake a task pins the runtime while it does (enter/leave in schedule).
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "blocking_pool.hpp"
+#include "context_node.hpp"
+#include "idle.hpp"
+#include "monitor.hpp"
+#include "runnel/runtime.hpp"
+#include "worker.hpp"
+
+namespace runnel::detail {
+
+class runtime_core {
+public:
+    /// Throws std::system_error when a driver or thread cannot be had.
+    explicit runtime_core(const options& how);
+    ~runtime_core();  // stop()ped before
+    runtime_core(const runtime_core&) = delete;
+    runtime_core& operator=(const runtime_core&) = delete;
+
+    /// Phases 1 to 5. Returns how many tasks did not stop. Once. Threads: not a worker's.
+    std::size_t stop(std::chrono::nanoseconds grace) noexcept;
+    /// Phase 1 alone. Threads: any.
+    void begin_stopping() noexcept;
+    bool stopping() const noexcept { return stopping_.load(); }
+    bool leaving() const noexcept { return leaving_.load(std::memory_order_relaxed); }  // relaxed: unpark() follows it
+
+    std::int64_t live() const noexcept;
+
+    /// Work for any worker, from outside one. Threads: any.
+    void inject(task_block& task) noexcept;
+    /// Wakes a sleeper if nobody searches: after publishing work.
+    void wake_one() noexcept;
+    /// Something stranded: wakes a sleeper in any case.
+    void wake_helper() noexcept;
+    /// A worker has woken up.
+    void note_awake() noexcept;
+
+    context_node& root() noexcept { return *root_; }
+    context_node& shield() noexcept { return *shield_; }
+
+    const options settings;
+    std::unique_ptr<driver_factory> drivers;
+    injector queue;
+    idle_set idle;
+    std::vector<std::unique_ptr<worker>> workers;
+    blocking_pool blocking;
+    std::atomic<std::int64_t> outside_started{0};  // tasks begun by plain threads, less those that ended there
+    wait_object stopping_object;
+    wait_list stopping_waiters;
+
+private:
+    struct meeting;
+
+    void start_workers();
+    void worker_thread(worker& self) noexcept;
+    void wake(int sleeper) noexcept;
+    bool wait_until_quiet(nanoseconds_t deadline, bool cancelling) noexcept;
+    void cancel_root_tasks() noexcept;
+    std::size_t report_stuck() noexcept;
+    void join_workers() noexcept;
+
+    context_node* root_;
+    context_node* shield_;
+    std::atomic<bool> stopping_{false};
+    std::atomic<bool> leaving_{false};
+    std::atomic<int> visitors_{0};
+    std::unique_ptr<meeting> meeting_;
+    std::vector<std::thread> threads_;
+    std::unique_ptr<monitor> monitor_;
+};
+}

@@ -1,0 +1,311 @@
+// The steps of a wait; detail/wait.hpp has the protocol and names them.
+#include "runnel/detail/wait.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <vector>
+
+#include "brake.hpp"
+#include "context_node.hpp"
+#include "runnel/result.hpp"
+#include "worker.hpp"
+
+namespace runnel::detail {
+
+using namespace word_bits;
+
+namespace {
+/// The word of a wait that ended without parking. release: a canceller may read it; it only matters
+/// that it is not armed.
+void end_unparked(task_block& task, unsigned code) noexcept {
+    const std::uint64_t epoch = task.word.load(std::memory_order_relaxed) & epoch_mask;  // relaxed: T1
+    task.word.store(epoch | idle | with_code(code), std::memory_order_release);
+}
+
+/// Nothing to wait for: go on, unless the budget of this resumption is used up (W3).
+bool go_on(task_block& task, unsigned code, std::coroutine_handle<> awaiter) noexcept {
+    end_unparked(task, code);
+    task.refused = 0;
+    if (--tls_worker->budget > 0) [[likely]]
+        return false;
+    task.leaf = awaiter;
+    schedule_back(task);
+    return true;
+}
+
+bool parked(const task_block& task) noexcept {
+    // acquire: pairs with the winner's CAS, which follows what it wrote into our slot.
+    return (task.word.load(std::memory_order_acquire) & state_mask) == taken;
+}
+
+unsigned outcome_of(task_block& task) {
+    const unsigned code = code_of(task.word.load(std::memory_order_relaxed));  // relaxed: parked() acquired
+    if (code != wait_code::cancelled)
+        task.refused = 0;
+    else if (task.refused >= brake_throws_at)
+        throw cancellation_ignored();
+    return code;
+}
+}
+
+bool refuse(task_block& task, std::coroutine_handle<> awaiter) noexcept {
+    end_unparked(task, wait_code::cancelled);
+    return brake(task, awaiter);
+}
+
+bool may_wait(task_block& task) noexcept {
+    context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
+    // relaxed: a cancel that is missed here is seen by arm(), or by the root's next scan.
+    if (ctx->cancelled.load(std::memory_order_relaxed)) [[unlikely]]
+        return false;
+    return ctx->scanned() || task.member_of == ctx || join_members(*ctx, task);
+}
+
+arming arm(task_block& task, std::uint64_t ticket, std::coroutine_handle<> awaiter) noexcept {
+    task.leaf = awaiter;
+    const context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
+    const std::uint64_t word = (ticket & epoch_mask) | armed;
+    if (ctx->scanned()) {
+        // release: pairs with the acquire of the CAS in claim().
+        task.word.store(word, std::memory_order_release);
+        return arming::parked;
+    }
+    task.word.exchange(word);  // seq_cst, with the next load: see mark_cancelled() for the other side
+    if (!ctx->cancelled.load()) [[likely]]
+        return arming::parked;
+    const claimed how = claim(task, ticket, wait_code::cancelled);
+    if (how == claimed::lost)
+        return arming::parked;
+    if (how == claimed::won_held) {
+        // acq_rel: as in finish(); the holder schedules us if it still holds.
+        if ((task.word.fetch_or(done, std::memory_order_acq_rel) & held) != 0)
+            return arming::cancelled_held;
+    }
+    end_unparked(task, wait_code::cancelled);
+    return arming::cancelled;
+}
+
+bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
+    task_block& task = running_task();
+    if (!may_wait(task)) [[unlikely]]
+        return refuse(task, awaiter);
+    const std::uint64_t ticket = next_ticket(task);
+    wait_object* object = only.object();
+    if (object == nullptr)
+        return arm(task, ticket, awaiter) != arming::cancelled;
+    object->lock.lock();
+    late_wake wake;
+    if (only.try_now(wake)) {
+        object->lock.unlock();
+        finish(wake);
+        return go_on(task, 0, awaiter);
+    }
+    only.enlist(task, ticket);
+    const arming how = arm(task, ticket, awaiter);
+    if (how != arming::parked) [[unlikely]]
+        only.delist();
+    object->lock.unlock();
+    return how != arming::cancelled;
+}
+
+unsigned resume_one(wait_case& only) {
+    task_block& task = running_task();
+    if (parked(task)) {
+        // relaxed: parked() acquired.
+        const unsigned code = code_of(task.word.load(std::memory_order_relaxed));
+        wait_object* object = code == 0 ? nullptr : only.object();
+        if (object != nullptr) {  // step 8; a winner has popped its node
+            object->lock.lock();
+            only.delist();
+            object->lock.unlock();
+        }
+    }
+    return outcome_of(task);
+}
+
+namespace {
+/// The objects of a wait, each once, in the order of their addresses.
+class locked_objects {
+public:
+    locked_objects(wait_case* const* cases, std::size_t count) {
+        wait_object** objects = few_;
+        if (count > few) {
+            many_.resize(count);
+            objects = many_.data();
+        }
+        for (std::size_t i = 0; i < count; ++i)
+            if (wait_object* object = cases[i]->object(); object != nullptr)
+                objects[count_++] = object;
+        std::sort(objects, objects + count_, std::less<>());
+        count_ = static_cast<std::size_t>(std::unique(objects, objects + count_) - objects);
+        objects_ = objects;
+        for (std::size_t i = 0; i < count_; ++i)
+            objects_[i]->lock.lock();
+    }
+    locked_objects(const locked_objects&) = delete;
+    locked_objects& operator=(const locked_objects&) = delete;
+
+    void unlock() noexcept {
+        for (std::size_t i = 0; i < count_; ++i)
+            objects_[i]->lock.unlock();
+    }
+
+private:
+    static constexpr std::size_t few = 64;
+    wait_object* few_[few];
+    std::vector<wait_object*> many_;
+    wait_object** objects_ = nullptr;
+    std::size_t count_ = 0;
+};
+
+/// Step 3 for several: tries the cases in random order, so that each ready one is as likely.
+int try_cases(wait_case* const* cases, std::size_t count, choice order, late_wake& wake) noexcept {
+    if (order == choice::in_order) {
+        for (std::size_t i = 0; i < count; ++i)
+            if (cases[i]->object() != nullptr && cases[i]->try_now(wake))
+                return static_cast<int>(i);
+        return -1;
+    }
+    std::uint16_t few[64];
+    std::vector<std::uint16_t> many(count > 64 ? count : 0);
+    std::uint16_t* left = count > 64 ? many.data() : few;
+    for (std::size_t i = 0; i < count; ++i)
+        left[i] = static_cast<std::uint16_t>(i);
+    for (std::size_t n = count; n > 0; --n) {
+        const std::size_t pick = n == 1 ? 0 : random_below(static_cast<std::uint32_t>(n));
+        wait_case* tried = cases[left[pick]];
+        if (tried->object() != nullptr && tried->try_now(wake))
+            return left[pick];
+        left[pick] = left[n - 1];
+    }
+    return -1;
+}
+}
+
+bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
+                  std::coroutine_handle<> awaiter) noexcept {
+    task_block& task = running_task();
+    if (!may_wait(task)) [[unlikely]]
+        return refuse(task, awaiter);
+    const std::uint64_t ticket = next_ticket(task);
+    locked_objects objects(cases, count);
+    late_wake wake;
+    const int ready = try_cases(cases, count, order, wake);
+    if (ready >= 0) {
+        objects.unlock();
+        finish(wake);
+        return go_on(task, static_cast<unsigned>(ready), awaiter);
+    }
+    for (std::size_t i = 0; i < count; ++i)
+        if (cases[i]->object() != nullptr)
+            cases[i]->enlist(task, ticket_for(ticket, i));
+    const arming how = arm(task, ticket, awaiter);
+    if (how != arming::parked) [[unlikely]] {
+        for (std::size_t i = 0; i < count; ++i)
+            cases[i]->delist();
+    }
+    objects.unlock();
+    return how != arming::cancelled;
+}
+
+unsigned resume_many(wait_case* const* cases, std::size_t count) {
+    task_block& task = running_task();
+    if (parked(task)) {
+        // relaxed: parked() acquired.
+        const unsigned code = code_of(task.word.load(std::memory_order_relaxed));
+        for (std::size_t i = 0; i < count; ++i) {
+            wait_object* object = i == code ? nullptr : cases[i]->object();
+            if (object == nullptr)
+                continue;
+            object->lock.lock();  // step 8
+            cases[i]->delist();
+            object->lock.unlock();
+        }
+    }
+    return outcome_of(task);
+}
+
+int try_many(wait_case* const* cases, std::size_t count, choice order) noexcept {
+    late_wake wake;
+    locked_objects objects(cases, count);
+    const int ready = try_cases(cases, count, order, wake);
+    objects.unlock();
+    finish(wake);
+    return ready;
+}
+
+// --- Operations in the kernel ----------------------------------------------------------------------
+
+claimed claim_io(task_block& task, std::uint64_t word, unsigned code) noexcept {
+    const std::uint64_t epoch = word & epoch_mask;
+    for (;;) {
+        if ((word & epoch_mask) != epoch || (word & state_mask) != armed_io || (word & take_back) != 0)
+            return claimed::lost;
+        // relaxed: written before arming; valid if the CAS finds the same epoch still armed (T3).
+        io_request* request = task.io.load(std::memory_order_relaxed);
+        // acq_rel: acquire pairs with arm_io(); release with complete_io(), which sees take_back.
+        if (task.word.compare_exchange_weak(word, word | take_back | with_code(code), std::memory_order_acq_rel,
+                                            std::memory_order_relaxed)) {
+            request->owner->cancel(*request);
+            return claimed::asked_driver;
+        }
+    }
+}
+
+bool arm_io(task_block& task, io_request& request, std::coroutine_handle<> awaiter) noexcept {
+    if (!may_wait(task)) [[unlikely]]
+        return false;
+    task.refused = 0;
+    task.io.store(&request, std::memory_order_relaxed);  // relaxed: published by the arming below
+    task.leaf = awaiter;
+    const std::uint64_t word = next_ticket(task) | armed_io;
+    const context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
+    if (ctx->scanned()) {
+        task.word.store(word, std::memory_order_release);  // release: pairs with the CAS in claim_io()
+        return true;
+    }
+    task.word.exchange(word);  // seq_cst, with the next load: see mark_cancelled()
+    if (!ctx->cancelled.load()) [[likely]]
+        return true;
+    // Nobody has started it: disarm. A canceller that came first has sent a message that stays valid,
+    // so then the operation has to run its course, at once taken back.
+    std::uint64_t seen = word;
+    const std::uint64_t off = (word & epoch_mask) | idle | with_code(wait_code::cancelled);
+    // acq_rel: pairs with claim_io(). acquire on failure: a dump or a canceller has changed the word.
+    while (!task.word.compare_exchange_weak(seen, off, std::memory_order_acq_rel, std::memory_order_acquire))
+        if ((seen & (take_back | held)) != 0)
+            return true;
+    return false;
+}
+
+bool complete_io(task_block& task) noexcept {
+    // relaxed: a guess; the CAS decides.
+    std::uint64_t word = task.word.load(std::memory_order_relaxed);
+    for (;;) {
+        assert((word & state_mask) == armed_io && "D3: completed twice");
+        const std::uint64_t over = (word & ~state_mask) | taken;
+        // acq_rel: release publishes the result to the task; acquire pairs with claim_io().
+        if (task.word.compare_exchange_weak(word, over, std::memory_order_acq_rel, std::memory_order_relaxed))
+            break;
+    }
+    const bool message_under_way = (word & take_back) != 0;
+    finish(task, (word & held) != 0 ? claimed::won_held : claimed::won);
+    return message_under_way;
+}
+
+unsigned io_outcome(const task_block& task) noexcept {
+    // acquire: pairs with the CAS of complete_io().
+    const std::uint64_t word = task.word.load(std::memory_order_acquire);
+    return (word & (take_back | code_mask)) != 0 ? code_of(word) : 0;
+}
+
+std::error_code wait_error(unsigned code) noexcept {
+    if (code == wait_code::timed_out)
+        return errc::timed_out;
+    const context_node* ctx = running_task().ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
+    // acquire: pairs with the store of the flag; err was written before it.
+    if (ctx->cancelled.load(std::memory_order_acquire) && ctx->err)
+        return ctx->err;
+    return errc::cancelled;
+}
+}

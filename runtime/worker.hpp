@@ -1,0 +1,139 @@
+// worker: one thread that runs tasks, and where its next task comes from.
+//
+// The loop
+//   1  every 61 tasks (or when the monitor asks): the tick: hand over and reap I/O, due timers, messages
+//      to this worker, a share of the injector, so that a full queue of tasks cannot starve them;
+//   2  `next`: what the running task has made ready last, while its data is in the cache; at most 3 times
+//      in a row when others wait;
+//   3  forks: the newest branch of a when_all; after 61 in a row one from `ready`;
+//   4  ready: first in, first out;
+//   5  a tick; the injector; then search: steal half of another's ready queue or its oldest fork. On the
+//      last pass also a stale worker's `next`, its due timers and its stranded I/O;
+//   6  sleep in the driver, until a completion, a message, a wake-up or the next deadline.
+//
+//   R1  queues hold tasks that nobody else can schedule (T2 of detail/wait.hpp);
+//   R2  work made ready here stays here; a sleeper is woken when `ready` holds two or more, or a fork;
+//   R3  `next` is taken by exchange, so that a thief may take it from a worker that is stale: one whose
+//       heartbeat the monitor has seen unchanged. Otherwise a task could wait there behind a long one;
+//   R4  only the owner's thread touches what is not atomic here.
+//
+// Not taken: waking a worker per ready task (steal churn: a ping-pong becomes 4 to 10 times slower); a
+// next slot that can always be stolen (Tokio tried and took it back), or never (a task gets stuck).
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "fork_deque.hpp"
+#include "injector.hpp"
+#include "run_queue.hpp"
+#include "runnel/detail/driver.hpp"
+#include "runnel/detail/wait.hpp"
+#include "runnel/detail/worker_local.hpp"
+#include "task_slab.hpp"
+#include "timers.hpp"
+
+namespace runnel::detail {
+
+class runtime_core;
+
+/// Counts of one worker: written by it, read by anybody (relaxed: they order nothing).
+class counter {
+public:
+    void add(std::uint64_t n = 1) noexcept {
+        value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);  // relaxed: see above
+    }
+    std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }  // relaxed: see above
+
+private:
+    std::atomic<std::uint64_t> value_{0};
+};
+
+struct worker_counts {
+    counter started, ended, polls, steal_tries, steals, parks, wakes_sent, ticks, helped, next_hits;
+};
+
+class alignas(128) worker final : public worker_local {
+public:
+    worker(runtime_core& core, unsigned index);
+    worker(const worker&) = delete;
+    worker& operator=(const worker&) = delete;
+
+    /// The thread's body: attach, wait for the others, run() until the runtime leaves, wait, detach.
+    void attach();  // throws what the driver throws
+    void run() noexcept;
+    void detach() noexcept;
+
+    // --- The owner's side ---
+    void push_next(task_block& task) noexcept;   // runs soon
+    void push_ready(task_block& task) noexcept;  // runs in its turn
+    bool push_fork(fork_branch& branch) noexcept;
+    std::uint32_t random_below(std::uint32_t bound) noexcept;
+    nanoseconds_t tick_time() const noexcept { return tick_time_; }
+    driver& io() const noexcept { return *driver_; }
+
+    // --- Anybody's side ---
+    /// A task that must run on this worker.
+    void post(task_block& task) noexcept;
+    /// Ends its sleep; it is counted as awake by whoever took it off the sleepers, or comes back itself.
+    void unpark() noexcept;
+    void ask_for_tick() noexcept { tick_asked_.store(true, std::memory_order_relaxed); }  // relaxed: a hint
+    bool sleeping() const noexcept { return state_.load(std::memory_order_relaxed) == asleep; }  // relaxed: a hint
+    bool has_stealable() const noexcept { return ready.size() != 0 || !forks.empty(); }
+    std::uint64_t heartbeat() const noexcept { return heartbeat_.load(std::memory_order_relaxed); }  // relaxed: a hint
+    bool stale() const noexcept { return stale_.load(std::memory_order_relaxed); }                   // relaxed: a hint
+    void set_stale(bool now) noexcept { stale_.store(now, std::memory_order_relaxed); }              // relaxed: a hint
+    /// What only a helper can serve while this worker is busy: I/O, timers, its next task.
+    bool needs_help(nanoseconds_t now) const noexcept;
+    /// Called by another worker; ready tasks go to that one's queues. Returns whether there was any.
+    bool help(worker& helper, nanoseconds_t now) noexcept;
+
+    runtime_core& core;
+    const unsigned index;
+    block_cache blocks;
+    timer_heap timers;  // its owner is told once the driver is there
+    run_queue ready;
+    fork_deque forks;
+    worker_counts counts;
+    std::uint64_t last_id = 0;
+
+private:
+    task_block* find_task() noexcept;
+    task_block* pop_local() noexcept;
+    task_block* take_next() noexcept;
+    task_block* pop_fork() noexcept;
+    task_block* from_injector() noexcept;
+    task_block* search() noexcept;
+    task_block* steal_from(worker& victim) noexcept;
+    bool take_messages() noexcept;
+    void tick() noexcept;
+    void run_task(task_block& task) noexcept;
+    void sleep(bool was_searching) noexcept;
+    bool anything_to_do() noexcept;
+
+    std::unique_ptr<driver> driver_;
+    nanoseconds_t tick_time_ = 0;
+    unsigned tasks_since_tick_ = 0;
+    unsigned next_in_a_row_ = 0;
+    unsigned forks_in_a_row_ = 0;
+    bool searching_ = false;
+    std::uint64_t random_ = 0;
+
+    alignas(64) std::atomic<task_block*> next_{nullptr};
+    std::atomic<std::uint64_t> heartbeat_{0};
+
+    alignas(64) std::atomic<task_block*> inbox_{nullptr};  // a stack through queue_next
+    enum state : int { awake, asleep, notified };
+    std::atomic<int> state_{awake};
+    std::atomic<bool> tick_asked_{false};
+    std::atomic<bool> stale_{false};
+};
+
+inline worker* current_worker() noexcept { return static_cast<worker*>(tls_worker); }
+
+/// Uniform below `bound`, from the worker's own generator (on plain threads from a thread's).
+std::uint32_t random_below(std::uint32_t bound) noexcept;
+
+/// A fork that is popped or stolen gets a task block of its own. Implemented in fork.cpp.
+task_block* start_fork(fork_branch& branch, worker& here) noexcept;
+}
