@@ -267,14 +267,17 @@ bool arm_io(task_block& task, io_request& request, std::coroutine_handle<> await
     task.word.exchange(word);  // seq_cst, with the next load: see mark_cancelled()
     if (!ctx->cancelled.load()) [[likely]]
         return true;
-    // Nobody has started it: disarm. A canceller that came first has sent a message that stays valid,
-    // so then the operation has to run its course, at once taken back.
+    // Nobody has started it: disarm. A canceller that came first has sent a message that stays valid, so
+    // then the operation has to run its course, at once taken back; and so when a dump holds us just now.
     std::uint64_t seen = word;
     const std::uint64_t off = (word & epoch_mask) | idle | with_code(wait_code::cancelled);
     // acq_rel: pairs with claim_io(). acquire on failure: a dump or a canceller has changed the word.
-    while (!task.word.compare_exchange_weak(seen, off, std::memory_order_acq_rel, std::memory_order_acquire))
-        if ((seen & (take_back | held)) != 0)
-            return true;
+    while (!task.word.compare_exchange_weak(seen, off, std::memory_order_acq_rel, std::memory_order_acquire)) {
+        if ((seen & (take_back | held)) == 0)
+            continue;
+        claim_io(task, seen, wait_code::cancelled);
+        return true;
+    }
     return false;
 }
 
@@ -293,10 +296,10 @@ bool complete_io(task_block& task) noexcept {
     return message_under_way;
 }
 
-unsigned io_outcome(const task_block& task) noexcept {
+unsigned io_outcome(task_block& task) {
     // acquire: pairs with the CAS of complete_io().
     const std::uint64_t word = task.word.load(std::memory_order_acquire);
-    return (word & (take_back | code_mask)) != 0 ? code_of(word) : 0;
+    return (word & (take_back | code_mask)) != 0 ? outcome_of(task) : 0;
 }
 
 std::error_code wait_error(unsigned code) noexcept {

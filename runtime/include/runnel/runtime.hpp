@@ -19,6 +19,10 @@
 
 namespace runnel {
 
+namespace detail {
+class driver_factory;
+}
+
 /// Where a runtime's workers sleep and do I/O.
 enum class driver_kind : unsigned char {
     automatic,  // RUNNEL_DRIVER=uring|none if set, else the ring
@@ -53,6 +57,11 @@ public:
     unsigned blocking_threads() const noexcept { return blocking_threads_; }
     bool strict() const noexcept { return strict_; }
 
+    /// For tests and simulation: drivers of one's own, instead of driver().
+    using driver_maker = std::unique_ptr<detail::driver_factory> (*)();
+    options& drivers_from(driver_maker make) noexcept { return drivers_from_ = make, *this; }
+    driver_maker drivers_from() const noexcept { return drivers_from_; }
+
 private:
     unsigned workers_ = 0;
     std::string name_ = "runnel";
@@ -62,6 +71,7 @@ private:
     std::chrono::nanoseconds spin_{0};
     unsigned blocking_threads_ = 512;
     bool strict_ = false;
+    driver_maker drivers_from_ = nullptr;
 };
 
 /// Counts of a runtime since it was started, summed over its workers.

@@ -199,8 +199,9 @@ bool arm_io(task_block& task, io_request& request, std::coroutine_handle<> await
 /// message is on the way to the driver, and the request must stay until it has arrived).
 /// The task may run at once: touch nothing of its frame after this.
 bool complete_io(task_block& task) noexcept;
-/// After resumption: the code of who asked to take the operation back, or 0 when nobody did.
-unsigned io_outcome(const task_block& task) noexcept;
+/// After resumption, and after refuse(): the code of who asked to take the operation back, or 0 when nobody did.
+/// Throws cancellation_ignored at the 256th refused wait in a row.
+unsigned io_outcome(task_block& task);
 
 /// What the worker that runs this owns. Threads: workers only.
 driver& current_driver() noexcept;
