@@ -23,9 +23,12 @@ void futex_wake(std::atomic<int>& word) noexcept {
 }
 }
 
-monitor::monitor(runtime_core& core) : core_(core), last_seen_(core.workers.size()), thread_([this] { run(); }) {}
+void monitor::start() {
+    last_seen_.resize(core_.workers.size());
+    thread_ = std::thread([this] { run(); });
+}
 
-monitor::~monitor() {
+void monitor::stop() noexcept {
     leaving_.store(1);
     futex_wake(leaving_);
     end_long_sleep();

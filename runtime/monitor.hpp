@@ -19,10 +19,13 @@ class runtime_core;
 
 class monitor {
 public:
-    explicit monitor(runtime_core& core);
-    ~monitor();
+    explicit monitor(runtime_core& core) noexcept : core_(core) {}
     monitor(const monitor&) = delete;
     monitor& operator=(const monitor&) = delete;
+
+    /// Once the workers are there; and before they leave.
+    void start();
+    void stop() noexcept;
 
     /// A worker has woken up. Cost: a load, and a system call if the monitor was in its long sleep.
     void note_awake() noexcept {

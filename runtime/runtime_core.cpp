@@ -16,7 +16,10 @@
 namespace runnel::detail {
 
 namespace {
-std::unique_ptr<driver_factory> drivers_for(driver_kind kind) {
+std::unique_ptr<driver_factory> drivers_for(const options& how) {
+    if (how.drivers_from() != nullptr)
+        return how.drivers_from()();
+    const driver_kind kind = how.driver();
     if (kind == driver_kind::automatic) {
         const char* wish = std::getenv("RUNNEL_DRIVER");
         if (wish != nullptr && std::strcmp(wish, "none") == 0)
@@ -43,7 +46,7 @@ struct runtime_core::meeting {
 
 runtime_core::runtime_core(const options& how)
     : settings(how),
-      drivers(drivers_for(how.driver())),
+      drivers(drivers_for(how)),
       idle(worker_count(how)),
       blocking(how.blocking_threads()),
       root_(new context_node(context_node::kind::root)),
@@ -53,7 +56,7 @@ runtime_core::runtime_core(const options& how)
     for (unsigned i = 0; i < count; ++i)
         workers.push_back(std::make_unique<worker>(*this, i));
     start_workers();
-    monitor_ = std::make_unique<monitor>(*this);
+    watch.start();
 }
 
 runtime_core::~runtime_core() {
@@ -121,11 +124,6 @@ void runtime_core::wake(int sleeper) noexcept {
     if (worker* here = current_worker(); here != nullptr)
         here->counts.wakes_sent.add();
     workers[static_cast<std::size_t>(sleeper)]->unpark();
-}
-
-void runtime_core::note_awake() noexcept {
-    if (monitor_ != nullptr)
-        monitor_->note_awake();
 }
 
 // --- Stopping --------------------------------------------------------------------------------------
@@ -224,7 +222,7 @@ static void report_blocking(const std::vector<left_call>& left) noexcept {
 }
 
 void runtime_core::join_workers() noexcept {
-    monitor_.reset();
+    watch.stop();
     report_blocking(blocking.stop(settings.cancel_grace().count()));
     leaving_.store(true);
     for (const auto& each : workers)

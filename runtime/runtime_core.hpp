@@ -58,8 +58,6 @@ public:
     void wake_one() noexcept;
     /// Something stranded: wakes a sleeper in any case.
     void wake_helper() noexcept;
-    /// A worker has woken up.
-    void note_awake() noexcept;
 
     context_node& root() noexcept { return *root_; }
     context_node& shield() noexcept { return *shield_; }
@@ -70,6 +68,7 @@ public:
     idle_set idle;
     std::vector<std::unique_ptr<worker>> workers;
     blocking_pool blocking;
+    monitor watch{*this};
     std::atomic<std::int64_t> outside_started{0};  // tasks begun by plain threads, less those that ended there
     wait_object stopping_object;
     wait_list stopping_waiters;
@@ -92,6 +91,5 @@ private:
     std::atomic<int> visitors_{0};
     std::unique_ptr<meeting> meeting_;
     std::vector<std::thread> threads_;
-    std::unique_ptr<monitor> monitor_;
 };
 }

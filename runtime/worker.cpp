@@ -277,7 +277,7 @@ void worker::sleep(bool was_searching) noexcept {
         if (state_.compare_exchange_strong(seen, asleep)) {
             counts.parks.add();
             driver_->wait(timers.earliest());
-            core.note_awake();
+            core.watch.note_awake();
         }
         state_.exchange(awake);  // seq_cst, an exchange: we see what the one that woke us wrote
     }

@@ -124,8 +124,10 @@ private:
     bool has_value_;
 };
 
+/// Done, or why not. Not [[nodiscard]]: `co_await sleep_for(1s);` reads as it should, and a task that overlooks
+/// its cancellation is braked. Where ignoring would lose something (send), the type derived from it is.
 template <>
-class [[nodiscard]] result<void> {
+class result<void> {
 public:
     using value_type = void;
 
