@@ -1,0 +1,119 @@
+// The steps of an operation; runnel/detail/io_operation.hpp names them.
+#include "runnel/detail/io_operation.hpp"
+
+#include <cerrno>
+#include <runnel/detail/operation.hpp>
+#include <runnel/detail/wait.hpp>
+#include <runnel/result.hpp>
+
+#include "runnel/detail/io_backend.hpp"
+
+namespace runnel::detail {
+
+namespace {
+
+nanoseconds_t from_now(nanoseconds_t limit) noexcept {
+    const nanoseconds_t now = clock_now();
+    return limit < no_deadline - now ? now + limit : no_deadline;
+}
+}
+
+bool io_operation::suspend(std::coroutine_handle<> awaiter, timer_node* limit) noexcept {
+    task_block& task = running_task();
+    if (!may_wait(task)) [[unlikely]] {
+        progress_ = progress::refused;
+        return refuse(task, awaiter);
+    }
+    entered_ = on_->enter(lane_, alone_);
+    if (!entered_) return false;  // closed; reason() sees it
+    action_.fd = on_->fd();
+    if (nothing_to_move() || (try_first_ && try_now())) return go_on(task, awaiter);
+    return start(task, awaiter, limit);
+}
+
+/// The kernel would wait for the first byte even so.
+bool io_operation::nothing_to_move() const noexcept {
+    return action_.bytes == 0 && (action_.kind == io_kind::receive || action_.kind == io_kind::send);
+}
+
+/// Step 3. False: it would have to wait, for the rest perhaps.
+bool io_operation::try_now() noexcept {
+    const bool sends = action_.kind == io_kind::send;
+    const long moved = sends ? current_io().send_now(action_.fd, action_.data, action_.bytes) : receive_now();
+    if (moved == -EAGAIN || moved == -EINTR) return false;
+    if (moved < 0) {
+        action_.error = static_cast<int>(-moved);
+        return true;
+    }
+    action_.advance(static_cast<std::size_t>(moved));
+    return !action_.whole || action_.bytes == 0;
+}
+
+long io_operation::receive_now() noexcept {
+    io_backend& backend = current_io();
+    if (action_.kind == io_kind::receive) return backend.receive_now(action_.fd, action_.data, action_.bytes);
+    std::byte* buffer = backend.buffers().take();
+    if (buffer == nullptr) return -ENOMEM;
+    const long moved = backend.receive_now(action_.fd, buffer, buffer_pool::buffer_bytes);
+    if (moved > 0)
+        action_.lend(buffer, buffer_pool::buffer_bytes);
+    else
+        backend.buffers().give(buffer);
+    return moved;
+}
+
+/// Nothing to wait for: goes on, unless the budget of this resumption is used up.
+bool io_operation::go_on(task_block& task, std::coroutine_handle<> awaiter) noexcept {
+    progress_ = progress::ended;
+    task.refused = 0;
+    if (--tls_worker->budget > 0) [[likely]]
+        return false;
+    task.leaf = awaiter;
+    schedule_back(task);  // may run elsewhere at once: `this` is gone
+    return true;
+}
+
+/// Step 4.
+bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, timer_node* limit) noexcept {
+    io_backend& backend = current_io();
+    io_request* request = backend.prepare(action_, task);
+    if (request == nullptr) {
+        action_.error = ENOMEM;
+        return go_on(task, awaiter);
+    }
+    const std::uint64_t ticket = ticket_for(next_ticket(task), wait_code::timed_out);
+    progress_ = progress::armed;
+    if (!arm_io(task, *request, awaiter)) [[unlikely]] {
+        progress_ = progress::refused;
+        backend.discard(*request);
+        return refuse(task, awaiter);
+    }
+    if (limit != nullptr) {  // O2
+        limit->task = &task;
+        limit->ticket = ticket;
+        limit->when = from_now(limit->when);
+        start_timer(*limit);
+    }
+    backend.start(*request);
+    return true;
+}
+
+runnel::transfer io_operation::outcome(timer_node* limit) {
+    if (limit != nullptr) stop_timer(*limit);
+    if (entered_) on_->leave(lane_);
+    return {action_.moved, reason()};
+}
+
+std::error_code io_operation::reason() {
+    if (progress_ == progress::refused) return wait_error(io_outcome(running_task()));
+    if (!entered_) return errc::closed;
+    const bool has_moved = action_.moved > 0 || action_.kind == io_kind::accept;
+    if (action_.error == 0 && (has_moved || !on_->closed())) return {};
+    if (on_->closed()) return errc::closed;
+    if (action_.error == ECANCELED && progress_ == progress::armed) {
+        const unsigned code = io_outcome(running_task());
+        if (code != 0) return wait_error(code);
+    }
+    return {action_.error, std::system_category()};
+}
+}

@@ -1,0 +1,120 @@
+// tcp_listener; see runnel/tcp.hpp.
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <runnel/time.hpp>
+
+#include "runnel/detail/socket_calls.hpp"
+#include "runnel/tcp.hpp"
+
+namespace runnel {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+std::error_code system_error(int status) noexcept { return {-status, std::system_category()}; }
+
+/// One connection; any number of tasks may wait for one at the same listener.
+class accept_operation final : public detail::io_operation_of<accept_operation> {
+public:
+    using result_type = result<detail::descriptor>;
+
+    explicit accept_operation(detail::descriptor& on) noexcept
+        : io_operation_of(on, detail::lane::in, action()) {
+        alone_ = false;
+    }
+    result_type complete(transfer done) noexcept {
+        if (done.error) return done.error;
+        return detail::descriptor(static_cast<int>(done.bytes));
+    }
+
+private:
+    static detail::io_action action() noexcept {
+        detail::io_action accept{};
+        accept.kind = detail::io_kind::accept;
+        return accept;
+    }
+};
+
+enum class trouble { of_the_connection, of_this_process, lasting };
+
+/// accept(2) also reports what the network did to the connection before we took it.
+trouble kind_of(std::error_code error) noexcept {
+    if (error.category() != std::system_category()) return trouble::lasting;
+    switch (error.value()) {
+        case ECONNABORTED:
+        case ECONNRESET:
+        case EPROTO:
+        case ENETDOWN:
+        case ENETUNREACH:
+        case EHOSTDOWN:
+        case EHOSTUNREACH:
+        case ENONET:
+        case ENOPROTOOPT:
+        case ETIMEDOUT:
+        case EINTR:
+        case EAGAIN: return trouble::of_the_connection;
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM: return trouble::of_this_process;
+        default: return trouble::lasting;
+    }
+}
+
+int make_listener(detail::socket_calls& calls, int fd, const address& on, const tcp_options& how) noexcept {
+    using detail::socket_option;
+    int status = calls.set(fd, socket_option::reuse_address, how.reuse_address());
+    if (status >= 0 && how.reuse_port()) status = calls.set(fd, socket_option::reuse_port, true);
+    if (status >= 0) status = calls.bind(fd, on);
+    if (status >= 0) status = calls.set(fd, socket_option::nodelay, how.nodelay());  // inherited by accept
+    if (status >= 0) status = calls.listen(fd, how.backlog());
+    return status;
+}
+}
+
+result<tcp_listener> tcp_listener::bind(const address& on, const tcp_options& how) {
+    detail::socket_calls& calls = detail::current_sockets();
+    const int fd = calls.open_stream(on);
+    if (fd < 0) return system_error(fd);
+    detail::descriptor socket(fd);
+    if (const int status = make_listener(calls, fd, on, how); status < 0) return system_error(status);
+    address local = on;
+    if (const int status = calls.local(fd, local); status < 0) return system_error(status);
+    return tcp_listener(std::move(socket), local);
+}
+
+result<tcp_listener> tcp_listener::bind(std::string_view on, const tcp_options& how) {
+    const result<address> parsed = address::parse(on);
+    if (!parsed) return parsed.error();
+    return bind(*parsed, how);
+}
+
+task<result<tcp_stream>> tcp_listener::accept() {
+    // Long enough to be no spin, short enough to notice soon that something was closed.
+    for (std::chrono::milliseconds pause = 5ms;; pause = std::min(pause * 2, 100ms)) {
+        result<detail::descriptor> socket = co_await accept_operation(socket_);
+        if (socket) co_return tcp_stream(std::move(*socket));
+        const trouble kind = kind_of(socket.error());
+        if (kind == trouble::lasting) co_return socket.error();
+        if (kind == trouble::of_the_connection) continue;
+        note_pause(socket.error());
+        if (auto slept = co_await sleep_for(pause); !slept) co_return slept.error();
+    }
+}
+
+void tcp_listener::note_pause(std::error_code why) noexcept {
+    // relaxed: a figure for people.
+    const std::size_t before = std::atomic_ref<std::size_t>(pauses_).fetch_add(1, std::memory_order_relaxed);
+    if (before != 0) return;
+    const std::string where = to_string(local_);
+    std::fprintf(stderr, "runnel: accept at %s pauses until there are descriptors or memory again: %s\n",
+                 where.c_str(), why.message().c_str());
+}
+
+std::size_t tcp_listener::accept_pauses() const noexcept {
+    // relaxed: a figure for people.
+    return std::atomic_ref<std::size_t>(const_cast<std::size_t&>(pauses_)).load(std::memory_order_relaxed);
+}
+}

@@ -1,0 +1,409 @@
+#include "uring_driver.hpp"
+
+#include <poll.h>
+#include <sched.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <runnel/detail/wait.hpp>
+
+#include "kick.hpp"
+#include "uring_request.hpp"
+
+namespace runnel::detail {
+
+namespace {
+
+// The user_data of what is no operation. A slot's index is far below.
+constexpr std::uint64_t doorbell_data = 0xffff'ffff;
+constexpr std::uint64_t cancel_data = 0xffff'fffe;
+
+constexpr unsigned submit_at = 32;  // published requests that are worth a system call of their own
+constexpr nanoseconds_t pause_ns = 1'000'000;
+constexpr int looks_after_kick = 400;  // about 20 microseconds; a kick takes effect in 5 to 30
+
+void count(std::atomic<std::uint64_t>& what, std::uint64_t by = 1) noexcept {
+    what.fetch_add(by, std::memory_order_relaxed);  // relaxed: a figure for people
+}
+
+uring_slot& slot_of(io_request& request) noexcept { return static_cast<uring_slot&>(request); }
+
+/// The kernel has lost completions, or does not know a call that it knew: no wait could be relied on.
+[[noreturn]] void give_up(int error) noexcept {
+    std::fprintf(stderr, "runnel: io_uring_enter: %s%s\n", std::strerror(error),
+                 error == EBADR ? " (the kernel had no memory to keep completions)" : "");
+    std::abort();
+}
+
+void pause_processor() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+}
+
+uring_driver::uring_driver(const ring_options& options) : ring_(options) { allow_kicks(); }
+
+uring_driver::~uring_driver() {
+    lock_.lock();
+    closing_ = true;
+    cancel_everything();
+    lock_.unlock();
+    while (kernel_holds_ > 0) {  // U3
+        enter(ring_.submit_and_wait(pause_ns * 100));
+        reap();
+    }
+}
+
+/// Takes back what the kernel has; `closing_` keeps it from being continued. More requests than the ring has
+/// room for, perhaps: so it is handed over on the way.
+void uring_driver::cancel_everything() noexcept {
+    const auto cancel_one = [this](std::uint64_t user_data) {
+        while (!publish_cancel(user_data)) enter(ring_.submit_and_collect());
+    };
+    slots_.for_each([&](const uring_slot& slot) {
+        if (slot.at == uring_slot::phase::in_kernel) cancel_one(slot.user_data());
+    });
+    if (doorbell_armed_.load()) cancel_one(doorbell_data);
+}
+
+// --- Operations ------------------------------------------------------------------------------------
+
+io_request* uring_driver::prepare(io_action& action, task_block& task) noexcept {
+    uring_slot* slot = slots_.take(*this, lock_);
+    if (slot == nullptr) return nullptr;
+    slot->action = &action;
+    slot->task = &task;
+    slot->taken_back = false;
+    slot->at = uring_slot::phase::prepared;
+    return slot;
+}
+
+void uring_driver::discard(io_request& request) noexcept { slots_.put_back(slot_of(request)); }
+
+void uring_driver::start(io_request& request) noexcept {
+    uring_slot& slot = slot_of(request);
+    // relaxed: exact for the owner, which alone adds; a hint to others.
+    in_flight_.fetch_add(1, std::memory_order_relaxed);
+    {
+        const std::lock_guard guard(lock_);
+        if (!delayed_.empty() || slot.taken_back || !publish(slot)) delay(slot);
+    }
+    // The operation may be over by now (B2): nothing of it is touched.
+    if (ring_.unsubmitted() >= submit_at) enter(ring_.submit());
+}
+
+void uring_driver::cancel(io_request& request) noexcept {
+    // relaxed: a guess; the CAS decides.
+    io_request* head = inbox_.load(std::memory_order_relaxed);
+    do {
+        request.inbox_next = head;
+    } while (!inbox_.compare_exchange_weak(head, &request));  // seq_cst: U2
+    if (state_.load() == asleep) wake();
+}
+
+// --- Driving ---------------------------------------------------------------------------------------
+
+unsigned uring_driver::poll() noexcept {
+    const unsigned ended = locked_take_in();
+    if (worth_entering()) enter(ring_.submit_and_collect());
+    note_processor();
+    return ended + reap();
+}
+
+unsigned uring_driver::wait(nanoseconds_t deadline) noexcept {
+    const unsigned ended = locked_take_in();
+    const nanoseconds_t timeout = deadline == no_deadline ? no_deadline : deadline - now();
+    if (ended == 0 && timeout > 0 && fall_asleep())
+        sleep_in_kernel(timeout);
+    else if (worth_entering())
+        enter(ring_.submit_and_collect());
+    state_.exchange(awake);  // an exchange: what was written before the wake() that it may replace is seen
+    note_processor();
+    return ended + reap();
+}
+
+bool uring_driver::fall_asleep() noexcept {
+    int seen = awake;
+    return state_.compare_exchange_strong(seen, asleep) && !owner_has_work();  // U2
+}
+
+/// What only the owner would do, and nobody would wake it for.
+bool uring_driver::owner_has_work() const noexcept {
+    return inbox_.load() != nullptr || has_delayed_.load() || !doorbell_armed_.load();
+}
+
+void uring_driver::sleep_in_kernel(nanoseconds_t timeout) noexcept {
+    count(counters_.sleeps);
+    const int status = enter(ring_.submit_and_wait(timeout));
+    // It takes no requests now, so it did not sleep either. Those stay published; do not spin meanwhile.
+    if (status == -EAGAIN || status == -EBUSY)
+        enter(ring_.wait(timeout < pause_ns ? timeout : pause_ns));
+}
+
+void uring_driver::wake() noexcept {
+    if (state_.exchange(woken) == asleep) doorbell_.ring();
+}
+
+bool uring_driver::stranded() const noexcept {
+    return ring_.unsubmitted() != 0 || ring_.has_completions() || ring_.has_task_work() ||
+           ring_.overflowed() || inbox_.load() != nullptr || has_delayed_.load();
+}
+
+unsigned uring_driver::help() noexcept {
+    if (!lock_.try_lock()) return 0;  // the owner is there, or another helper
+    unsigned ended = take_in();
+    lock_.unlock();
+    if (ring_.unsubmitted() != 0 || ring_.overflowed()) enter(ring_.submit_and_collect());
+    if (ring_.has_task_work()) fetch_put_off();
+    ended += reap();
+    count(counters_.helped, ended);
+    if (owner_has_work() && state_.load() == asleep) wake();
+    return ended;
+}
+
+/// Makes completions appear that wait for the thread which submitted the requests: mostly the owner, but
+/// help() submits too.
+void uring_driver::fetch_put_off() noexcept {
+    const int processor = processor_.load(std::memory_order_relaxed);  // relaxed: a guess
+    if (processor >= 0) kick_processor(processor);
+    for (int look = 0; look < 2 * looks_after_kick && !ring_.has_completions(); ++look) {
+        if (look == looks_after_kick) kick_process();
+        pause_processor();
+    }
+}
+
+bool uring_driver::worth_entering() const noexcept {
+    return ring_.unsubmitted() != 0 || ring_.has_task_work() || ring_.overflowed();
+}
+
+int uring_driver::enter(int status) noexcept {
+    count(counters_.enters);
+    if (status > 0) count(counters_.submitted, static_cast<std::uint64_t>(status));
+    switch (status) {
+        case -EBADR:
+        case -EBADF:
+        case -EFAULT:
+        case -EINVAL:
+        case -ENXIO:
+        case -EBADFD:
+        case -EOPNOTSUPP: give_up(-status);
+        default: return status;  // R3 of ring.hpp: what was not taken now is taken later
+    }
+}
+
+void uring_driver::note_processor() noexcept {
+    processor_.store(sched_getcpu(), std::memory_order_relaxed);  // relaxed: a hint
+}
+
+// --- 1: what goes in -------------------------------------------------------------------------------
+
+unsigned uring_driver::locked_take_in() noexcept {
+    const std::lock_guard guard(lock_);
+    return take_in();
+}
+
+unsigned uring_driver::take_in() noexcept {
+    take_messages();
+    const unsigned ended = publish_delayed();
+    // relaxed: these two are only changed under the lock.
+    if (!doorbell_armed_.load(std::memory_order_relaxed)) doorbell_armed_.store(arm_doorbell());
+    const bool some_left = messages_ != nullptr || !delayed_.empty();
+    if (has_delayed_.load(std::memory_order_relaxed) != some_left) has_delayed_.store(some_left);
+    return ended;
+}
+
+void uring_driver::take_messages() noexcept {
+    // relaxed: a look; whoever pushes later wakes the owner, or is seen by fall_asleep().
+    if (messages_ == nullptr && inbox_.load(std::memory_order_relaxed) != nullptr)
+        messages_ = inbox_.exchange(nullptr);
+    while (messages_ != nullptr) {
+        io_request* following = messages_->inbox_next;  // the slot may be reused once its message is taken
+        if (!take_message(slot_of(*messages_))) return;
+        messages_ = following;
+    }
+}
+
+/// False: there is no room in the ring, try again.
+bool uring_driver::take_message(uring_slot& slot) noexcept {
+    if (slot.at == uring_slot::phase::over) {
+        slots_.release(slot);  // L2
+        return true;
+    }
+    if (slot.at == uring_slot::phase::in_kernel && !publish_cancel(slot.user_data())) return false;
+    slot.taken_back = true;
+    return true;
+}
+
+unsigned uring_driver::publish_delayed() noexcept {
+    unsigned ended = 0;
+    while (!delayed_.empty()) {
+        uring_slot& slot = *delayed_.front();
+        if (!slot.taken_back && !publish(slot)) break;
+        delayed_.pop();
+        if (slot.taken_back) {
+            slot.action->error = ECANCELED;
+            ended += finish(slot);
+        }
+    }
+    return ended;
+}
+
+void uring_driver::delay(uring_slot& slot) noexcept {
+    slot.at = uring_slot::phase::delayed;
+    delayed_.push(slot);
+    has_delayed_.store(true);
+}
+
+bool uring_driver::publish(uring_slot& slot) noexcept {
+    io_uring_sqe* request = ring_.next();
+    if (request == nullptr) return false;
+    fill_request(*request, *slot.action);
+    request->user_data = slot.user_data();
+    slot.at = uring_slot::phase::in_kernel;
+    ++kernel_holds_;
+    ring_.publish();
+    return true;
+}
+
+bool uring_driver::publish_cancel(std::uint64_t user_data) noexcept {
+    io_uring_sqe* request = ring_.next();
+    if (request == nullptr) return false;
+    io_uring_prep_cancel64(request, user_data, 0);
+    request->user_data = cancel_data;
+    // Its own completion says nothing: the operation's does.
+    if (ring_.has_feature(IORING_FEAT_CQE_SKIP)) request->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    ring_.publish();
+    return true;
+}
+
+bool uring_driver::arm_doorbell() noexcept {
+    io_uring_sqe* request = ring_.next();
+    if (request == nullptr || closing_) return false;
+    io_uring_prep_poll_multishot(request, doorbell_.fd(), POLLIN);
+    request->user_data = doorbell_data;
+    ++kernel_holds_;
+    ring_.publish();
+    return true;
+}
+
+// --- 3: what comes out -----------------------------------------------------------------------------
+
+unsigned uring_driver::reap() noexcept {
+    const std::lock_guard guard(lock_);
+    unsigned ended = drain();
+    while (ring_.overflowed()) {
+        count(counters_.overflows);
+        if (enter(ring_.submit_and_collect()) < 0) break;
+        ended += drain();
+    }
+    return ended;
+}
+
+unsigned uring_driver::drain() noexcept {
+    unsigned ended = 0;
+    while (const io_uring_cqe* completion = ring_.front()) {
+        const std::uint64_t user_data = completion->user_data;
+        const int status = completion->res;
+        const unsigned flags = completion->flags;
+        ring_.pop();
+        ended += complete(user_data, status, flags);
+    }
+    return ended;
+}
+
+unsigned uring_driver::complete(std::uint64_t user_data, int status, unsigned flags) noexcept {
+    if (user_data == cancel_data) return 0;
+    if (user_data == doorbell_data) {
+        if ((flags & IORING_CQE_F_MORE) == 0) {
+            --kernel_holds_;
+            doorbell_armed_.store(false);
+        }
+        return 0;
+    }
+    uring_slot* slot = slots_.find(user_data);
+    if (slot == nullptr) {
+        count(counters_.strays);
+        return 0;
+    }
+    --kernel_holds_;
+    count(counters_.completed);
+    return settle(*slot, status, flags);
+}
+
+unsigned uring_driver::settle(uring_slot& slot, int status, unsigned flags) noexcept {
+    if (closing_) return finish(slot);
+    io_action& action = *slot.action;
+    // ECANCELED unasked: the thread that submitted it, a helper perhaps, has ended.
+    const bool disturbed = status == -ECANCELED || status == -EINTR;
+    const bool over = status >= 0 ? note_success(action, status, flags) : !disturbed;
+    if (!over && !slot.taken_back) {
+        delay(slot);
+        return 0;
+    }
+    if (status < 0)
+        action.error = -status;
+    else if (!over)
+        action.error = ECANCELED;
+    return finish(slot);
+}
+
+/// The task goes on: nothing of its frame is touched any more.
+unsigned uring_driver::finish(uring_slot& slot) noexcept {
+    const bool message_under_way = !closing_ && complete_io(*slot.task) && !slot.taken_back;
+    in_flight_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: see start()
+    if (message_under_way)
+        slot.at = uring_slot::phase::over;
+    else
+        slots_.release(slot);
+    return 1;
+}
+
+// --- What others want to know ----------------------------------------------------------------------
+
+std::size_t uring_driver::in_flight() const noexcept {
+    return in_flight_.load(std::memory_order_relaxed);  // relaxed: a hint
+}
+
+nanoseconds_t uring_driver::now() const noexcept { return monotonic_now(); }
+
+std::uint64_t uring_driver::strays() const noexcept {
+    return counters_.strays.load(std::memory_order_relaxed);  // relaxed: a figure for people
+}
+
+driver_counts uring_driver::counts() const noexcept {
+    const auto get = [](const std::atomic<std::uint64_t>& figure) {
+        return figure.load(std::memory_order_relaxed);  // relaxed: figures for people
+    };
+    driver_counts counts;
+    counts.submitted = get(counters_.submitted);
+    counts.completed = get(counters_.completed);
+    counts.enters = get(counters_.enters);
+    counts.sleeps = get(counters_.sleeps);
+    counts.helped = get(counters_.helped);
+    counts.overflows = get(counters_.overflows);
+    return counts;
+}
+
+namespace {
+class uring_drivers final : public driver_factory {
+public:
+    explicit uring_drivers(const ring_options& options) noexcept : options_(options) {}
+    std::unique_ptr<driver> make(unsigned) override { return std::make_unique<uring_driver>(options_); }
+    nanoseconds_t now() const noexcept override { return monotonic_now(); }
+    const char* name() const noexcept override { return "io_uring"; }
+
+private:
+    const ring_options options_;
+};
+}
+
+std::unique_ptr<driver_factory> make_uring_drivers(const ring_options& options) {
+    return std::make_unique<uring_drivers>(options);
+}
+
+std::unique_ptr<driver_factory> make_uring_drivers() { return make_uring_drivers(ring_options()); }
+}

@@ -1,0 +1,124 @@
+// uring_driver: a worker's driver and I/O back end on an io_uring of its own.
+//
+// An operation is a slot (uring_slots.hpp), from prepare() to its last completion. Its request is
+// published in the ring at once and handed over in batches: before a sleep, at each tick, or when 32 are
+// there.
+//
+// poll()
+//   1  under the lock: take the messages in (what to cancel), publish what was delayed, arm the doorbell;
+//   2  enter the kernel, if anything is published or put off;
+//   3  under the lock: each completion ends, or continues, an operation.
+// wait() does the same, but in 2 it announces that it sleeps, looks once more for messages, then sleeps.
+// help() is poll() by another worker, for an owner that is busy with a long task.
+//
+// Waking
+//   awake --wake--> woken --wait--> awake            a wake() before the sleep ends it (D2 of driver.hpp)
+//   awake --wait--> asleep --wake, doorbell--> woken  only here it costs a system call
+//
+//   U1  the lock guards the ring's two ends and the slots: owner and helpers take turns. No task runs and
+//       nothing waits under it. The system call is made without it: the kernel orders those itself;
+//   U2  a message is pushed, then the state is read; the owner writes `asleep`, then looks for messages:
+//       all seq_cst, so one of the two sees the other;
+//   U3  each request ends by one last completion, also when it was cancelled, and the driver is not gone
+//       before that: the destructor cancels what is left and waits.
+//
+// More operations may be in flight than the completion queue has room for. Bounding them would let some
+// that wait for ever, idle connections, keep out others that could go on. When too many complete at once
+// the kernel keeps the rest for us (it says so, we count it, and fetch them); what it ends then are
+// multishot requests, of which the doorbell is the only one, and it is armed again.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <runnel/detail/driver.hpp>
+#include <runnel/detail/spin_lock.hpp>
+
+#include "doorbell.hpp"
+#include "ring.hpp"
+#include "runnel/detail/io_backend.hpp"
+#include "uring_slots.hpp"
+
+namespace runnel::detail {
+
+class uring_driver final : public driver, public io_backend {
+public:
+    /// On the owner's thread. Throws std::system_error: which call failed, and what to do.
+    explicit uring_driver(const ring_options& options);
+    ~uring_driver() override;
+
+    unsigned poll() noexcept override;
+    unsigned wait(nanoseconds_t deadline) noexcept override;
+    void wake() noexcept override;
+    void cancel(io_request& request) noexcept override;
+    std::size_t in_flight() const noexcept override;
+    bool stranded() const noexcept override;
+    unsigned help() noexcept override;
+    nanoseconds_t now() const noexcept override;
+    driver_counts counts() const noexcept override;
+    io_backend* io() noexcept override { return this; }
+
+    io_request* prepare(io_action& action, task_block& task) noexcept override;
+    void discard(io_request& request) noexcept override;
+    void start(io_request& request) noexcept override;
+
+    /// Completions that belonged to no operation: always 0, or L3 is broken. Threads: any.
+    std::uint64_t strays() const noexcept;
+
+private:
+    // 1, under the lock; they return how many tasks they made ready.
+    unsigned take_in() noexcept;
+    void take_messages() noexcept;
+    bool take_message(uring_slot& slot) noexcept;
+    unsigned publish_delayed() noexcept;
+    bool arm_doorbell() noexcept;
+    bool publish(uring_slot& slot) noexcept;
+    bool publish_cancel(std::uint64_t user_data) noexcept;
+    void delay(uring_slot& slot) noexcept;
+
+    // 2, without it.
+    int enter(int status) noexcept;
+    bool worth_entering() const noexcept;
+    bool fall_asleep() noexcept;
+    bool owner_has_work() const noexcept;
+    void sleep_in_kernel(nanoseconds_t timeout) noexcept;
+    void note_processor() noexcept;
+    void fetch_put_off() noexcept;
+
+    // 3, under the lock.
+    unsigned reap() noexcept;
+    unsigned drain() noexcept;
+    unsigned complete(std::uint64_t user_data, int status, unsigned flags) noexcept;
+    unsigned settle(uring_slot& slot, int status, unsigned flags) noexcept;
+    unsigned finish(uring_slot& slot) noexcept;
+
+    unsigned locked_take_in() noexcept;
+    void cancel_everything() noexcept;
+
+    // Read and written by whoever drives:
+    mutable spin_lock lock_;
+    ring ring_;
+    uring_slots slots_;
+    uring_slot_queue delayed_;
+    io_request* messages_ = nullptr;  // taken out of the inbox, not yet acted on
+    std::size_t kernel_holds_ = 0;    // requests whose last completion is to come, with the doorbell's
+    bool closing_ = false;
+
+    // Looked at by others, without the lock:
+    alignas(64) std::atomic<io_request*> inbox_{nullptr};  // a stack of messages
+    enum state : int { awake, asleep, woken };
+    std::atomic<int> state_{awake};
+    std::atomic<bool> doorbell_armed_{false};
+    std::atomic<bool> has_delayed_{false};  // delayed slots or messages
+    std::atomic<int> processor_{-1};        // where the owner was seen last
+    std::atomic<std::size_t> in_flight_{0};
+
+    struct counters {
+        std::atomic<std::uint64_t> submitted{0}, completed{0}, enters{0}, sleeps{0}, helped{0}, overflows{0},
+            strays{0};
+    } counters_;
+    doorbell doorbell_;
+};
+
+/// The factory of make_uring_drivers(), with other sizes or system calls: for tests.
+std::unique_ptr<driver_factory> make_uring_drivers(const ring_options& options);
+}

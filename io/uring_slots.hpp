@@ -1,0 +1,104 @@
+// uring_slots: the operations of one ring: who waits for each, and how far it is.
+//
+//   spare --prepare--> prepared --start--> in_kernel --completion--> spare
+//                          |                 ^    |
+//                          |  queue is full  |    |  to be continued, or queue is full
+//                          +---> delayed ----+<---+
+//   in_kernel --completion, but its cancel message is still on the way--> over --message--> spare
+//
+//   L1  a slot is never unmapped while the driver lives, so a canceller may look at it at any time;
+//   L2  it is spare again only when its last completion and, if one was sent, its message have arrived:
+//       so a message always finds the operation that it was meant for;
+//   L3  the generation changes whenever a slot becomes spare, and is part of the user_data: a cancel that
+//       the kernel sees late finds nothing;
+//   L4  everything but the owner's list of spare slots is guarded by the driver's lock.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <runnel/detail/driver.hpp>
+#include <vector>
+
+#include "runnel/detail/io_action.hpp"
+
+namespace runnel::detail {
+
+struct alignas(64) uring_slot : io_request {
+    enum class phase : unsigned char { spare, prepared, delayed, in_kernel, over };
+
+    task_block* task = nullptr;
+    io_action* action = nullptr;  // in the waiting frame: ours until the operation is completed
+    uring_slot* next = nullptr;   // among the spare, or among the delayed
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
+    phase at = phase::spare;
+    bool taken_back = false;  // its message has arrived
+
+    std::uint64_t user_data() const noexcept { return std::uint64_t{generation} << 32 | index; }
+};
+static_assert(sizeof(uring_slot) == 64);
+
+class uring_slots {
+public:
+    /// Owner only. Takes the lock (of type Lock) when its own list is empty. nullptr: no memory.
+    template <class Lock>
+    uring_slot* take(driver& owner, Lock& lock) noexcept {
+        if (spare_ == nullptr) {
+            lock.lock();
+            refill(owner);
+            lock.unlock();
+        }
+        uring_slot* slot = spare_;
+        if (slot != nullptr) spare_ = slot->next;
+        return slot;
+    }
+    /// Owner only: one that was never started.
+    void put_back(uring_slot& slot) noexcept {
+        slot.at = uring_slot::phase::spare;
+        slot.next = spare_;
+        spare_ = &slot;
+    }
+
+    /// Under the lock: the operation is over (L2).
+    void release(uring_slot& slot) noexcept {
+        ++slot.generation;
+        slot.at = uring_slot::phase::spare;
+        slot.next = released_;
+        released_ = &slot;
+    }
+    /// Under the lock: nullptr if this is no operation of now.
+    uring_slot* find(std::uint64_t user_data) noexcept;
+
+    template <class Visit>
+    void for_each(Visit visit) {
+        for (const auto& chunk : chunks_)
+            for (unsigned i = 0; i < chunk_slots; ++i) visit(chunk[i]);
+    }
+
+private:
+    static constexpr unsigned chunk_slots = 64;
+    void refill(driver& owner) noexcept;
+    void grow(driver& owner);
+
+    std::vector<std::unique_ptr<uring_slot[]>> chunks_;
+    uring_slot* spare_ = nullptr;     // the owner's
+    uring_slot* released_ = nullptr;  // under the lock: by whoever has reaped, perhaps a helper
+};
+
+/// First in, first out, through `next`.
+class uring_slot_queue {
+public:
+    bool empty() const noexcept { return first_ == nullptr; }
+    uring_slot* front() const noexcept { return first_; }
+    void push(uring_slot& slot) noexcept {
+        slot.next = nullptr;
+        (first_ == nullptr ? first_ : last_->next) = &slot;
+        last_ = &slot;
+    }
+    void pop() noexcept { first_ = first_->next; }
+
+private:
+    uring_slot* first_ = nullptr;
+    uring_slot* last_ = nullptr;
+};
+}
