@@ -192,7 +192,7 @@ def listed(tree):
     builds = "\n".join(text for name, text in tree.files.items() if name.endswith(("meson.build", ".py", "fuzz.sh")))
     for name, _ in tree.below(*FOLDERS, "examples", "bench", "tests"):
         if name.endswith(".cpp") and not name.startswith(("tests/compile_fail/", "tests/compiler_canary/")):
-            if not re.search(rf"\b{re.escape(pathlib.Path(name).stem)}(\.cpp)?['\"]", builds):
+            if not re.search(rf"\b{re.escape(pathlib.Path(name).stem)}(\.cpp)?['\"\s]", builds):
                 yield name, 1, "no meson.build names it"
 
 

@@ -33,7 +33,7 @@ def check_all(check, cases):
     Prints what is wrong and the line with the counts. -> the exit status.
     """
     cases = list(cases)
-    with ThreadPoolExecutor(int(os.environ.get("RUNNEL_JOBS", os.cpu_count()))) as pool:
+    with ThreadPoolExecutor(int(os.environ.get("RUNNEL_JOBS") or os.cpu_count())) as pool:
         problems = [problem for problem in pool.map(lambda case: check(*case), cases) if problem]
     for problem in problems:
         print(problem.rstrip())
