@@ -28,7 +28,8 @@ bool dies(F&& misuse, std::string_view report) {
     close(ends[1]);
     std::string printed;
     char part[512];
-    for (ssize_t n; (n = read(ends[0], part, sizeof part)) > 0;) printed.append(part, static_cast<std::size_t>(n));
+    for (ssize_t n; (n = read(ends[0], part, sizeof part)) > 0;)
+        printed.append(part, static_cast<std::size_t>(n));
     close(ends[0]);
     int status = 0;
     waitpid(child, &status, 0);

@@ -1,0 +1,102 @@
+// channel_core: a channel that has forgotten its T, as far as public headers must know it.
+//
+// The templates in channel.hpp know T and nothing of the algorithm; channel_core.cpp has the algorithm
+// and knows of T only its size, how to move one and how to destroy one. Between them stand the two wait
+// cases of a channel, send and recv, of which the operations in channel_operations.hpp are made.
+//
+//   V1  a case's node.slot points to the value to send, or to the room for the one to come, and is
+//       null once the value went through. So "woken because the channel was closed" (slot still set)
+//       and "woken because it happened" (slot null) cannot be mistaken for each other;
+//   V2  a value is moved once, under the channel's lock, and only when its send happens: until then
+//       it stays with the sender, whatever else ends the wait.
+#pragma once
+
+#include <cassert>
+#include <cstddef>
+#include <new>
+#include <runnel/detail/wait_case.hpp>
+#include <runnel/result.hpp>
+#include <system_error>
+#include <utility>
+
+namespace runnel::detail {
+
+class channel_core;
+
+/// What the core knows of T.
+struct element_type {
+    std::size_t bytes;
+    void (*move)(void* to, void* from) noexcept;  // makes *to out of *from, which is still to be destroyed
+    void (*destroy)(void* element) noexcept;
+};
+
+template <class T>
+void move_element(void* to, void* from) noexcept {
+    ::new (to) T(std::move(*static_cast<T*>(from)));
+}
+
+template <class T>
+void destroy_element(void* element) noexcept {
+    static_cast<T*>(element)->~T();
+}
+
+template <class T>
+inline constexpr element_type element_of{sizeof(T), move_element<T>, destroy_element<T>};
+
+/// Why the channel was closed; a false error while it is open. Threads: any. Cost: a load.
+std::error_code why_closed(const channel_core& core) noexcept;
+
+/// Is it worth while to copy or build a value for it? False for a nil channel and a closed one.
+bool may_take_more(const channel_core* core) noexcept;
+
+/// What send and recv have in common. `core` null: Go's nil channel, never ready.
+class channel_case : public wait_case {
+public:
+    static constexpr std::size_t case_count = 1;
+    static constexpr choice order = choice::fair;
+
+    void gather(wait_case** out) noexcept { *out = this; }
+    wait_object* object() noexcept final;
+
+    /// The operation without waiting, cancelled context or not. Says whether it is decided: done, or
+    /// the channel is closed. Threads: any, also outside a runtime.
+    bool try_once() noexcept;
+
+protected:
+    explicit channel_case(channel_core* core) noexcept : core_(core) {}  // who derives sets node_.slot
+    ~channel_case() { assert(!node_.linked() && "N3: the frame of a parked task was destroyed"); }
+    channel_case(const channel_case&) = delete;
+    channel_case& operator=(const channel_case&) = delete;
+
+    bool went_through() const noexcept { return node_.slot == nullptr; }  // V1
+    std::error_code why() const noexcept { return why_closed(*core_); }
+
+    channel_core* core_;
+    wait_node node_;
+};
+
+class send_case : public channel_case {
+public:
+    using result_type = result<>;
+
+    result<> complete(unsigned) noexcept { return went_through() ? result<>() : why(); }
+    result<> fail(std::error_code error) noexcept { return error; }
+
+    bool try_now(late_wake& wake) noexcept final;
+    void enlist(task_block& task, std::uint64_t ticket) noexcept final;
+    void delist() noexcept final;
+
+protected:
+    using channel_case::channel_case;
+};
+
+class recv_case : public channel_case {
+public:
+    bool try_now(late_wake& wake) noexcept final;
+    void enlist(task_block& task, std::uint64_t ticket) noexcept final;
+    void delist() noexcept final;
+
+protected:
+    using channel_case::channel_case;
+};
+}

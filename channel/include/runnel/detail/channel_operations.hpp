@@ -1,0 +1,80 @@
+// channel_operations: what send(), emplace() and recv() return.
+//
+// Each is a wait case of the core plus the value's place, to be awaited in the expression that makes it
+// or given to select(). Two kinds of send differ in who has the value while it waits:
+//
+//   lent_send        the caller: send(T&&), send(from(x)). Knows no T at all;
+//   owned_send<T>    the operation: send(const T&), emplace(args…).
+//
+// Not taken: emplace that builds the value in the receiver's room. A constructor may throw, allocate or
+// use this very channel, so it cannot run under the lock; and a receiver that is claimed before the lock
+// is released cannot be given back when the constructor throws. So emplace builds at the call (not at all
+// when the channel is closed already), and only the nothrow move is left for the hand-over.
+#pragma once
+
+#include <runnel/detail/operation.hpp>
+#include <runnel/result.hpp>
+
+#include "channel_core.hpp"
+
+namespace runnel::detail {
+
+class [[nodiscard]] lent_send final : public send_case {
+public:
+    lent_send(channel_core* core, void* value) noexcept : send_case(core) { node_.slot = value; }
+    lent_send(lent_send&& other) noexcept : lent_send(other.core_, other.node_.slot) {}
+
+    await_one<lent_send> awaiter() noexcept { return await_one<lent_send>(*this); }
+};
+
+template <class T>
+class [[nodiscard]] owned_send final : public send_case {
+public:
+    template <class... Args>
+    explicit owned_send(channel_core* core, Args&&... args) : send_case(core), built_(may_take_more(core)) {
+        node_.slot = __builtin_addressof(value_);
+        if (built_) ::new (node_.slot) T(std::forward<Args>(args)...);
+    }
+    owned_send(owned_send&& other) noexcept : send_case(other.core_), built_(other.built_) {
+        node_.slot = __builtin_addressof(value_);
+        if (built_) move_element<T>(node_.slot, other.node_.slot);
+    }
+    ~owned_send() {
+        if (built_) value_.~T();
+    }
+
+    await_one<owned_send> awaiter() noexcept { return await_one<owned_send>(*this); }
+
+private:
+    union {
+        T value_;
+    };
+    bool built_;  // false: the channel was nil, or closed already, which it stays
+};
+
+template <class T>
+class [[nodiscard]] recv_operation final : public recv_case {
+public:
+    using result_type = result<T>;
+
+    explicit recv_operation(channel_core* core) noexcept : recv_case(core) {
+        node_.slot = __builtin_addressof(value_);
+    }
+    recv_operation(recv_operation&& other) noexcept : recv_operation(other.core_) {}
+    ~recv_operation() {
+        if (went_through()) value_.~T();
+    }
+
+    result<T> complete(unsigned) noexcept {
+        if (went_through()) return result<T>(std::move(value_));
+        return result<T>(why());
+    }
+    result<T> fail(std::error_code error) noexcept { return result<T>(error); }
+    await_one<recv_operation> awaiter() noexcept { return await_one<recv_operation>(*this); }
+
+private:
+    union {
+        T value_;  // lives once it went through
+    };
+};
+}

@@ -1,0 +1,215 @@
+// select: waits for several operations, of which exactly one happens.
+//
+//   while (auto won = co_await rn::select(jobs.recv(), out.send(rn::from(x)), rn::sleep_for(5s))) {
+//     switch (won.index()) {                       // the loop ends when this wait was cancelled
+//       case 0: run(*won.take<0>()); break;        // take<0>() is what `co_await jobs.recv()` gives
+//       …
+//
+// An operation is a case: it is described here and tried there, not evaluated first. Anything that can be
+// waited for and taken back is one: send, recv, sleep, ctx.done(), join, event, lock, …; a with_timeout()
+// around one, or another select, is one too. The algorithm is that of every wait (detail/wait.hpp):
+//
+//   1  lock the objects of all cases, in the order of their addresses;
+//   2  try the cases, in random order or as written; the first that can happen does, and that is all;
+//   3  else queue up for all of them and park; whoever comes first claims the wait with its case's index;
+//   4  resumed, leave the other queues. A case that lost has taken nothing, and sent nothing.
+//
+//   S1  all objects are locked while the cases are tried, so two selects that face each other on a channel
+//       without room do meet: the second finds the first either before it tries or in the queue;
+//   S2  operations that come as rvalues are moved into the select; a join_handle or an event, which are
+//       waited for as lvalues, are referred to.
+//
+// Not taken: callbacks per case: by-value captures in an awaited expression are destroyed twice by g++ 12,
+// and a `switch` can `break`, `co_return` and `co_await`. Starting all and cancelling the losers: a loser that
+// had already won has to be undone, or its value is lost.
+#pragma once
+
+#include <runnel/detail/check.hpp>
+#include <runnel/detail/operation.hpp>
+#include <runnel/result.hpp>
+#include <runnel/task.hpp>
+#include <tuple>
+#include <variant>
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wattributes"  // g++ does not know lifetimebound
+
+namespace runnel {
+
+/// select(in_order, …): of the cases that are ready at once, the first as written.
+struct in_order_t {
+    explicit in_order_t() = default;
+};
+inline constexpr in_order_t in_order{};
+
+/// Which case of a select happened, and its result. False when none did: see error().
+template <class... Results>
+class [[nodiscard]] selected {
+public:
+    /// What the N-th operation gives when it is awaited alone.
+    template <std::size_t N>
+    using result_of = std::variant_alternative_t<N, std::variant<Results...>>;
+
+    explicit selected(std::error_code error) noexcept : which_(std::in_place_index<0>, error) {}
+    template <std::size_t N, class Result>
+    selected(std::in_place_index_t<N>, Result&& of_case)
+        : which_(std::in_place_index<N + 1>, std::forward<Result>(of_case)) {}
+
+    /// Did a case happen? (It may have happened with an error: that its channel is closed, for instance.)
+    explicit operator bool() const noexcept { return which_.index() != 0; }
+
+    /// Why none did: how the wait itself was cancelled; errc::not_available from try_select().
+    std::error_code error() const noexcept {
+        const std::error_code* error = std::get_if<0>(&which_);
+        return error != nullptr ? *error : std::error_code();
+    }
+
+    /// The place in the list of the case that happened.
+    std::size_t index(std::source_location at = std::source_location::current()) const noexcept {
+        detail::check(which_.index() != 0, "select: no case happened, so there is no index", at);
+        return which_.index() - 1;
+    }
+
+    /// Its result. N must be index().
+    template <std::size_t N>
+    result_of<N>& get(std::source_location at = std::source_location::current()) & noexcept {
+        return of_case<N>(at);
+    }
+    template <std::size_t N>
+    const result_of<N>& get(std::source_location at = std::source_location::current()) const& noexcept {
+        return const_cast<selected*>(this)->of_case<N>(at);
+    }
+
+    /// The same, moved out.
+    template <std::size_t N>
+    result_of<N> take(std::source_location at = std::source_location::current()) {
+        return std::move(of_case<N>(at));
+    }
+
+private:
+    template <std::size_t N>
+    result_of<N>& of_case(std::source_location at) noexcept {
+        result_of<N>* found = std::get_if<N + 1>(&which_);
+        detail::check(found != nullptr, "select: this is not the case that happened", at);
+        return *found;
+    }
+
+    std::variant<std::error_code, Results...> which_;
+};
+
+namespace detail {
+
+/// An rvalue is moved into the select; an lvalue must be meant to be awaited as one.
+template <class Op>
+constexpr bool may_be_case() noexcept {
+    using op = std::remove_cvref_t<Op>;
+    static_assert(!is_task<op>, "a task is no case: go(…) it, and select on its join_handle");
+    static_assert(is_task<op> || selectable<op>,
+                  "this operation is no case of a select, because it cannot be taken back once it has begun: "
+                  "select on its buffered form, or put with_timeout() around it");
+    static_assert(!std::is_lvalue_reference_v<Op> || awaited_as_lvalue<op>,
+                  "an operation refers to its arguments: make it in the select that waits for it");
+    return !is_task<op> && selectable<op>;
+}
+
+template <class Op>
+constexpr std::size_t cases_of() noexcept {
+    if constexpr (may_be_case<Op>())
+        return std::remove_cvref_t<Op>::case_count;
+    else
+        return 0;  // already reported
+}
+
+/// What select() returns: to be awaited at once, or given to with_timeout() or another select.
+template <choice Order, class... Ops>
+class [[nodiscard]] select_operation {
+public:
+    using result_type = selected<typename std::remove_cvref_t<Ops>::result_type...>;
+    static constexpr std::size_t case_count = (cases_of<Ops>() + ... + 0);
+    static constexpr choice order = Order;
+    static_assert(case_count > 0, "a select without cases never ends: say co_await current_context().done()");
+    static_assert(case_count <= 64, "a select has 64 cases at most, those of the operations in it counted");
+
+    explicit select_operation(Ops&&... ops) noexcept : ops_(std::forward<Ops>(ops)...) {}
+    select_operation(select_operation&&) noexcept = default;
+
+    void gather(wait_case** out) noexcept { gather_from<0>(out); }
+    result_type complete(unsigned index) { return complete_from<0>(index); }
+    result_type fail(std::error_code error) noexcept { return result_type(error); }
+
+    /// One case costs what its operation costs.
+    auto awaiter() noexcept {
+        if constexpr (case_count == 1)
+            return await_one<select_operation>(*this);
+        else
+            return await_many<select_operation>(*this);
+    }
+    operator wait_case&() noexcept
+        requires(case_count == 1)
+    {
+        wait_case* only;
+        gather(&only);
+        return *only;
+    }
+
+    result_type try_once() {
+        wait_case* cases[case_count];
+        gather(cases);
+        const int index = try_many(cases, case_count, Order);
+        return index < 0 ? fail(make_error_code(errc::not_available))
+                         : complete(static_cast<unsigned>(index));
+    }
+
+private:
+    template <std::size_t N>
+    void gather_from(wait_case** out) noexcept {
+        if constexpr (N < sizeof...(Ops)) {
+            std::get<N>(ops_).gather(out);
+            gather_from<N + 1>(out + counts[N]);
+        }
+    }
+    /// `index` is counted from the first case of operation N.
+    template <std::size_t N>
+    result_type complete_from(unsigned index) {
+        if constexpr (N + 1 < sizeof...(Ops)) {
+            if (index >= counts[N]) return complete_from<N + 1>(index - static_cast<unsigned>(counts[N]));
+        }
+        return result_type(std::in_place_index<N>, std::get<N>(ops_).complete(index));
+    }
+
+    static constexpr std::size_t counts[] = {cases_of<Ops>()...};
+    std::tuple<Ops...> ops_;
+};
+}
+
+/// Waits until one of `ops` can happen, and does that one. Of several that can, each is as likely; that
+/// holds for every call anew, whatever the order in which they are written.
+/// Returns       selected<…>: the index of the operation and its result.
+/// Throws        what the operation that happened throws when it is awaited alone.
+/// Cancellation  a cancel point on every call; then the answer is false, and no operation has happened.
+/// Order         a task that waits has its place in the queue of each case.
+/// Cost          no allocation; the lock of each case's object, two passes. One case costs as without select.
+template <class... Ops>
+[[nodiscard]] detail::select_operation<detail::choice::fair, Ops...> select(
+    Ops&&... ops [[clang::lifetimebound]]) noexcept {
+    return detail::select_operation<detail::choice::fair, Ops...>(std::forward<Ops>(ops)...);
+}
+
+/// The same with priority: of several that can happen at once, the first as written.
+template <class... Ops>
+[[nodiscard]] detail::select_operation<detail::choice::in_order, Ops...> select(
+    in_order_t, Ops&&... ops [[clang::lifetimebound]]) noexcept {
+    return detail::select_operation<detail::choice::in_order, Ops...>(std::forward<Ops>(ops)...);
+}
+
+/// Go's select with a default: does one of `ops` if it can happen now, without waiting.
+/// Returns       as select(); false, with errc::not_available, when none could.
+/// Cancellation  none: it is tried whether the context is cancelled or not.
+/// Threads       any, also outside a runtime.
+template <class... Ops>
+auto try_select(Ops&&... ops) {
+    return select(std::forward<Ops>(ops)...).try_once();
+}
+}
+
+#pragma GCC diagnostic pop
