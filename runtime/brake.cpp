@@ -2,9 +2,11 @@
 #include "brake.hpp"
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "runnel/detail/timer_node.hpp"
 #include "runnel/task.hpp"
+#include "runtime_core.hpp"
 #include "timers.hpp"
 
 namespace runnel::detail {
@@ -25,27 +27,29 @@ struct pause final : timer_callback {
 };
 
 void report(const task_block& task, std::coroutine_handle<> awaiter) noexcept {
-    const promise_base& promise = std::coroutine_handle<promise_base>::from_address(awaiter.address()).promise();
-    std::fprintf(stderr,
-                 "runnel: task %llu, started at %s:%u, goes on waiting at %s:%u although its context is cancelled; "
-                 "it is slowed down, and ended by an exception after %d such waits\n",
-                 static_cast<unsigned long long>(task.id), task.spawned_at.file_name(), task.spawned_at.line(),
-                 promise.await_at.file_name(), promise.await_at.line(), int{brake_throws_at});
+    const promise_base& promise =
+        std::coroutine_handle<promise_base>::from_address(awaiter.address()).promise();
+    std::fprintf(
+        stderr,
+        "runnel: task %llu, started at %s:%u, goes on waiting at %s:%u although its context is cancelled; "
+        "it is slowed down, and ended by an exception after %d such waits\n",
+        static_cast<unsigned long long>(task.id), task.spawned_at.file_name(), task.spawned_at.line(),
+        promise.await_at.file_name(), promise.await_at.line(), int{brake_throws_at});
 }
 }
 
 bool brake(task_block& task, std::coroutine_handle<> awaiter) noexcept {
-    if (task.refused < brake_throws_at)
-        ++task.refused;
-    if (task.refused < brake_yields_at || task.refused >= brake_throws_at)
-        return false;
+    if (task.refused < brake_throws_at) ++task.refused;
+    if (task.refused < brake_yields_at || task.refused >= brake_throws_at) return false;
     task.leaf = awaiter;
     if (task.refused < brake_sleeps_at) {
         schedule_back(task);
         return true;
     }
-    if (task.refused == brake_sleeps_at)
+    if (task.refused == brake_sleeps_at) {
         report(task, awaiter);
+        if (current_runtime().settings.strict()) std::abort();
+    }
     auto* later = new pause(task);
     const int step = task.refused - brake_sleeps_at;  // 1, 2, 3 … up to 100 ms
     later->node.when = clock_now() + (step < 100 ? step + 1 : 100) * millisecond;

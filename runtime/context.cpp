@@ -11,13 +11,11 @@ using detail::context_access;
 using detail::context_node;
 
 context::context(const context& other) noexcept : node_(other.node_) {
-    if (node_ != nullptr)
-        node_->ref();
+    if (node_ != nullptr) node_->ref();
 }
 
 context::~context() {
-    if (node_ != nullptr)
-        node_->unref();
+    if (node_ != nullptr) node_->unref();
 }
 
 bool context::cancelled() const noexcept {
@@ -30,15 +28,13 @@ std::error_code context::err() const noexcept { return cancelled() ? node_->err 
 std::error_code context::cause() const noexcept { return cancelled() ? node_->cause : std::error_code(); }
 
 std::optional<clock::time_point> context::deadline() const noexcept {
-    if (node_ == nullptr || node_->deadline == detail::no_deadline)
-        return std::nullopt;
+    if (node_ == nullptr || node_->deadline == detail::no_deadline) return std::nullopt;
     return clock::time_point(clock::duration(node_->deadline));
 }
 
 const void* context::find(const void* key) const noexcept {
     for (const context_node* node = node_; node != nullptr; node = node->parent)
-        if (node->key == key)
-            return node->value->get();
+        if (node->key == key) return node->value->get();
     return nullptr;
 }
 
@@ -51,8 +47,7 @@ context background() noexcept { return context(); }
 
 context current_context() noexcept {
     const detail::worker_local* here = detail::tls_worker;
-    if (here == nullptr || here->running == nullptr)
-        return background();
+    if (here == nullptr || here->running == nullptr) return background();
     // relaxed: our own (T1).
     return context_access::share(here->running->ctx.load(std::memory_order_relaxed));
 }
@@ -61,7 +56,8 @@ namespace detail {
 /// From now; saturated, so that a duration too long to count never ends.
 static clock::time_point deadline_in(clock::duration in) noexcept {
     const nanoseconds_t now = clock_now();
-    return clock::time_point(clock::duration(in.count() > no_deadline - now ? no_deadline : now + in.count()));
+    return clock::time_point(
+        clock::duration(in.count() > no_deadline - now ? no_deadline : now + in.count()));
 }
 }
 
@@ -78,12 +74,12 @@ cancellable with_cancel(const context& parent) {
 namespace {
 /// Gives `node` a deadline of its own, unless an ancestor's is earlier: then that one is enough.
 void set_deadline(context_node& node, detail::nanoseconds_t when, std::error_code cause) {
-    if (when >= node.deadline)
-        return;
+    if (when >= node.deadline) return;
     node.deadline = when;
     node.deadline_cause = cause;
     if (when <= detail::clock_now()) {
-        detail::cancel_tree(node, errc::deadline_exceeded, cause ? cause : make_error_code(errc::deadline_exceeded));
+        detail::cancel_tree(node, errc::deadline_exceeded,
+                            cause ? cause : make_error_code(errc::deadline_exceeded));
         return;
     }
     node.timer.when = when;
@@ -148,14 +144,14 @@ context context_to_swap(swap_kind kind, const context& with, clock::duration in)
 
 void context_swap::enter() noexcept {
     task_block& task = running_task();
-    before_ = task.ctx.load(std::memory_order_relaxed);                        // relaxed: our own (T1)
-    task.ctx.store(context_access::node(to_), std::memory_order_relaxed);      // relaxed: published by arming
+    before_ = task.ctx.load(std::memory_order_relaxed);                    // relaxed: our own (T1)
+    task.ctx.store(context_access::node(to_), std::memory_order_relaxed);  // relaxed: published by arming
 }
 
 void context_swap::leave() noexcept {
     task_block& task = running_task();
     if (task.member_of == context_access::node(to_))
-        leave_members(task);  // X3: it may end with this statement
+        leave_members(task);                             // X3: it may end with this statement
     task.ctx.store(before_, std::memory_order_relaxed);  // relaxed: published by the next arming
 }
 
@@ -176,7 +172,6 @@ void done_operation::enlist(detail::task_block& task, std::uint64_t ticket) noex
 }
 
 void done_operation::delist() noexcept {
-    if (node_.linked())
-        of_->done.remove(node_);
+    if (node_.linked()) of_->done.remove(node_);
 }
 }

@@ -17,19 +17,16 @@ bool context_node::try_ref() noexcept {
     // relaxed: the lock of the list we found it in orders us with its making; see ref().
     std::uint32_t seen = refs.load(std::memory_order_relaxed);
     while (seen != 0)
-        if (refs.compare_exchange_weak(seen, seen + 1, std::memory_order_relaxed))
-            return true;
+        if (refs.compare_exchange_weak(seen, seen + 1, std::memory_order_relaxed)) return true;
     return false;
 }
 
 static void unlink_child(child_link& link, context_node* owner) noexcept {
-    if (owner == nullptr)
-        return;
+    if (owner == nullptr) return;
     owner->lock.lock();
     if (link.of == owner) {  // else a cancel has unlinked it (X2)
         (link.prev != nullptr ? link.prev->next : owner->children) = link.next;
-        if (link.next != nullptr)
-            link.next->prev = link.prev;
+        if (link.next != nullptr) link.next->prev = link.prev;
         link.of = nullptr;
     }
     owner->lock.unlock();
@@ -39,16 +36,13 @@ void context_node::unref() noexcept {
     context_node* node = this;
     while (node != nullptr) {  // a chain of last references ends without recursion
         // acq_rel: what other holders did with the node happens before its end.
-        if (node->refs.fetch_sub(1, std::memory_order_acq_rel) != 1)
-            return;
+        if (node->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
         assert(node->members == nullptr && "X3: a member's context has ended");
-        if (node->timer.heap != nullptr)
-            node->timer.heap->remove(node->timer);
+        if (node->timer.heap != nullptr) node->timer.heap->remove(node->timer);
         unlink_child(node->links[0], node->parent);
         unlink_child(node->links[1], node->second);
         context_node* above = node->parent;
-        if (node->second != nullptr)
-            node->second->unref();
+        if (node->second != nullptr) node->second->unref();
         delete node->value;
         delete node;
         node = above;
@@ -70,8 +64,7 @@ static void link_child(child_link& link, context_node& child, context_node& owne
     link.of = &owner;
     link.prev = nullptr;
     link.next = owner.children;
-    if (owner.children != nullptr)
-        owner.children->prev = &link;
+    if (owner.children != nullptr) owner.children->prev = &link;
     owner.children = &link;
 }
 
@@ -80,8 +73,7 @@ static void attach(child_link& link, context_node& child, context_node& owner) n
     owner.lock.lock();
     // relaxed: the flag is set under this lock.
     const bool dead = owner.cancelled.load(std::memory_order_relaxed);
-    if (!dead)
-        link_child(link, child, owner);
+    if (!dead) link_child(link, child, owner);
     owner.lock.unlock();
     if (dead)  // err and cause do not change any more
         mark_cancelled(child, owner.err, owner.cause);
@@ -101,8 +93,7 @@ context_node* make_child(context_node* parent) {
 void link_second(context_node& child, context_node& other) {
     other.ref();
     child.second = &other;
-    if (other.deadline < child.deadline)
-        child.deadline = other.deadline;
+    if (other.deadline < child.deadline) child.deadline = other.deadline;
     attach(child.links[1], child, other);
 }
 
@@ -115,8 +106,7 @@ bool join_members(context_node& node, task_block& task) noexcept {
         task.member_of = &node;
         task.member_prev = nullptr;
         task.member_next = node.members;
-        if (node.members != nullptr)
-            node.members->member_prev = &task;
+        if (node.members != nullptr) node.members->member_prev = &task;
         node.members = &task;
     }
     node.lock.unlock();
@@ -125,12 +115,10 @@ bool join_members(context_node& node, task_block& task) noexcept {
 
 void leave_members(task_block& task) noexcept {
     context_node* node = task.member_of;
-    if (node == nullptr)
-        return;
+    if (node == nullptr) return;
     node->lock.lock();
     (task.member_prev != nullptr ? task.member_prev->member_next : node->members) = task.member_next;
-    if (task.member_next != nullptr)
-        task.member_next->member_prev = task.member_prev;
+    if (task.member_next != nullptr) task.member_next->member_prev = task.member_prev;
     node->lock.unlock();
     task.member_of = nullptr;
 }
@@ -138,7 +126,8 @@ void leave_members(task_block& task) noexcept {
 bool mark_cancelled(context_node& node, std::error_code err, std::error_code cause) noexcept {
     node.lock.lock();
     // relaxed: written under this lock only.
-    const bool first = !node.cancelled.load(std::memory_order_relaxed) && node.what != context_node::kind::shield;
+    const bool first =
+        !node.cancelled.load(std::memory_order_relaxed) && node.what != context_node::kind::shield;
     if (first) {
         node.err = err;
         node.cause = cause;
@@ -151,12 +140,10 @@ bool mark_cancelled(context_node& node, std::error_code err, std::error_code cau
 /// Step 2 for the members: true when some may be left.
 static bool claim_members(context_node& node, winners& won) noexcept {
     for (task_block* task = node.members; task != nullptr; task = task->member_next) {
-        if (won.full())
-            return true;
+        if (won.full()) return true;
         const std::uint64_t word = task->word.load();  // seq_cst: see mark_cancelled()
         const std::uint64_t state = word & word_bits::state_mask;
-        if (state != word_bits::armed && state != word_bits::armed_io)
-            continue;
+        if (state != word_bits::armed && state != word_bits::armed_io) continue;
         // relaxed: written before arming; the claim of the same epoch confirms it (T3).
         if (task->ctx.load(std::memory_order_relaxed) == &node)
             won.add(*task, claim(*task, word, wait_code::cancelled));
@@ -167,8 +154,7 @@ static bool claim_members(context_node& node, winners& won) noexcept {
 static bool claim_done_waiters(context_node& node, winners& won) noexcept {
     while (!won.full()) {
         wait_node* waiter = node.done.pop_front();
-        if (waiter == nullptr)
-            return false;
+        if (waiter == nullptr) return false;
         task_block& task = *waiter->task;
         won.add(task, claim(*waiter));
     }
@@ -199,15 +185,13 @@ static child_link* deliver(context_node& node) noexcept {
         child_link* children = more ? nullptr : take_children(node);
         node.lock.unlock();
         won.finish_all();
-        if (!more)
-            return children;
+        if (!more) return children;
     }
     return nullptr;
 }
 
 bool cancel_tree(context_node& top, std::error_code err, std::error_code cause) noexcept {
-    if (!mark_cancelled(top, err, cause))
-        return false;
+    if (!mark_cancelled(top, err, cause)) return false;
     top.ref();
     top.cancel_next = nullptr;
     for (context_node* pending = &top; pending != nullptr;) {

@@ -52,7 +52,7 @@ struct context_node final : wait_object, timer_callback {
     std::atomic<bool> cancelled{false};
     const kind what;
     std::atomic<std::uint32_t> refs{1};
-    std::error_code err;    // written before the flag, under the lock; read after it
+    std::error_code err;  // written before the flag, under the lock; read after it
     std::error_code cause;
     std::error_code deadline_cause;
 
@@ -90,8 +90,7 @@ struct context_access {
     static context_node* node(const context& of) noexcept { return of.node_; }
     static context adopt(context_node* node) noexcept { return context(node); }
     static context share(context_node* node) noexcept {
-        if (node != nullptr)
-            node->ref();
+        if (node != nullptr) node->ref();
         return context(node);
     }
 };

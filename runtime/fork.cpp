@@ -18,8 +18,7 @@ std::coroutine_handle<> fork_join::begin(std::coroutine_handle<> awaiter) noexce
     left = count;  // before any branch can be stolen
     const std::coroutine_handle<> first = branches[0].frame;
     for (std::size_t i = count - 1; i > 0; --i)  // so that the next in order is the newest
-        if (!here.push_fork(branches[i]))
-            here.push_ready(*start_fork(branches[i], here));
+        if (!here.push_fork(branches[i])) here.push_ready(*start_fork(branches[i], here));
     return transfer(first);
 }
 
@@ -39,7 +38,8 @@ std::coroutine_handle<> fork_branch::done(std::coroutine_handle<>, promise_base&
     fork_join& meeting = *join;
     fork_branch* sibling = this + 1;
     if (current.kind == task_kind::fork && current.owner == this) {
-        if (current.left_scopes && current.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) {  // as in done()
+        if (current.left_scopes &&
+            current.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) {  // as in done()
             here.running = nullptr;
             return std::noop_coroutine();  // S4: arrive_late() follows
         }
@@ -67,8 +67,7 @@ void arrive_late(task_block& branch_task) noexcept {
     const std::coroutine_handle<> waiting = meeting.waiting;
     end_block(branch_task);
     free_ended(branch_task);
-    if (!arrive(meeting))
-        return;
+    if (!arrive(meeting)) return;
     waiting_task->leaf = waiting;
     schedule(*waiting_task);
 }

@@ -25,8 +25,7 @@ public:
     bool push(fork_branch& branch) noexcept {
         const std::int64_t bottom = bottom_.load(std::memory_order_relaxed);  // relaxed: our own
         // acquire: pairs with the thief's CAS; it has read the slot that we write again.
-        if (bottom - top_.load(std::memory_order_acquire) >= capacity)
-            return false;
+        if (bottom - top_.load(std::memory_order_acquire) >= capacity) return false;
         slot(bottom).store(&branch, std::memory_order_relaxed);  // relaxed: published by the next line
         bottom_.store(bottom + 1, std::memory_order_release);    // release: pairs with the load in steal()
         return true;
@@ -36,17 +35,15 @@ public:
     fork_branch* pop() noexcept {
         const std::int64_t bottom = bottom_.load(std::memory_order_relaxed) - 1;  // relaxed: our own
         // relaxed: top only grows, so this can only say "empty" too seldom.
-        if (top_.load(std::memory_order_relaxed) > bottom)
-            return nullptr;
-        bottom_.store(bottom);             // seq_cst, before the next load: thieves see that we take it
-        std::int64_t top = top_.load();    // seq_cst: or we see that they took it
+        if (top_.load(std::memory_order_relaxed) > bottom) return nullptr;
+        bottom_.store(bottom);           // seq_cst, before the next load: thieves see that we take it
+        std::int64_t top = top_.load();  // seq_cst: or we see that they took it
         fork_branch* branch = nullptr;
         if (top <= bottom) {
             branch = slot(bottom).load(std::memory_order_relaxed);  // relaxed: written by us
             if (top == bottom && !top_.compare_exchange_strong(top, top + 1))
                 branch = nullptr;  // F3: a thief was first
-            if (top < bottom)
-                return branch;
+            if (top < bottom) return branch;
         }
         bottom_.store(bottom + 1, std::memory_order_relaxed);  // relaxed: empty; nobody reads a slot for it
         return branch;
@@ -56,14 +53,14 @@ public:
     bool newest_is(const fork_branch& branch) const noexcept {
         const std::int64_t bottom = bottom_.load(std::memory_order_relaxed);  // relaxed: our own
         return bottom > top_.load(std::memory_order_relaxed) &&               // relaxed: a hint
-               slots_[(bottom - 1) % capacity].load(std::memory_order_relaxed) == &branch;  // relaxed: our own
+               slots_[(bottom - 1) % capacity].load(std::memory_order_relaxed) ==
+                   &branch;  // relaxed: our own
     }
 
     /// Thief: the oldest, or null when there is none or another was faster.
     fork_branch* steal() noexcept {
         std::int64_t top = top_.load();  // seq_cst, before the load of bottom: see pop()
-        if (top >= bottom_.load())
-            return nullptr;
+        if (top >= bottom_.load()) return nullptr;
         // relaxed: the CAS decides whether what we read was ours; bottom's load has acquired the slot.
         fork_branch* branch = slot(top).load(std::memory_order_relaxed);
         return top_.compare_exchange_strong(top, top + 1) ? branch : nullptr;

@@ -15,8 +15,7 @@ namespace {
 /// task around it, not to that of the one statement.
 context_node& context_for_children(const task_block& of) noexcept {
     context_node* ctx = of.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
-    while (ctx->statement)
-        ctx = ctx->parent;
+    while (ctx->statement) ctx = ctx->parent;
     return *ctx;
 }
 
@@ -33,8 +32,7 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     worker* here = current_worker();
     const bool ours = here != nullptr && &here->core == &core;
     task_block& task = allocate_block(here != nullptr ? &here->blocks : nullptr);
-    if (!under.scanned())
-        under.ref();
+    if (!under.scanned()) under.ref();
     // relaxed: the queue that the task goes into publishes it.
     task.ctx.store(&under, std::memory_order_relaxed);
     task.runtime.store(&core, std::memory_order_relaxed);
@@ -50,15 +48,15 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     if (ours)
         here->counts.started.add();
     else
-        core.outside_started.fetch_add(1, std::memory_order_relaxed);  // relaxed: exact once all is quiet (U1)
+        core.outside_started.fetch_add(1,
+                                       std::memory_order_relaxed);  // relaxed: exact once all is quiet (U1)
     return task;
 }
 
 void end_block(task_block& task) noexcept {
     leave_members(task);
     context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
-    if (!ctx->scanned())
-        ctx->unref();
+    if (!ctx->scanned()) ctx->unref();
     runtime_core& core = *task.runtime.load(std::memory_order_relaxed);  // relaxed: our own
     worker* here = current_worker();
     const bool ours = here != nullptr && &here->core == &core;
@@ -76,8 +74,7 @@ void free_ended(task_block& task) noexcept {
 }
 
 task_block* start_in(runtime_core& core, context_node* under, const start_request& what) {
-    if (core.stopping() && what.kind != task_kind::child)
-        return nullptr;
+    if (core.stopping() && what.kind != task_kind::child) return nullptr;
     task_block& task = begin_block(core, under != nullptr ? *under : core.root(), what.kind);
     task.frame = task.leaf = what.frame;
     task.owner = what.owner;
@@ -98,11 +95,14 @@ void unhandled(const task_block& of, std::exception_ptr what) noexcept {
         std::rethrow_exception(what);
     } catch (const std::exception& error) {
         text = error.what();
-        std::fprintf(stderr, "runnel: task %llu, started at %s:%u, ended by an exception that nobody can receive: %s\n",
-                     static_cast<unsigned long long>(of.id), of.spawned_at.file_name(), of.spawned_at.line(), text);
+        std::fprintf(
+            stderr,
+            "runnel: task %llu, started at %s:%u, ended by an exception that nobody can receive: %s\n",
+            static_cast<unsigned long long>(of.id), of.spawned_at.file_name(), of.spawned_at.line(), text);
     } catch (...) {
         std::fprintf(stderr, "runnel: task %llu, started at %s:%u, ended by %s, which nobody can receive\n",
-                     static_cast<unsigned long long>(of.id), of.spawned_at.file_name(), of.spawned_at.line(), text);
+                     static_cast<unsigned long long>(of.id), of.spawned_at.file_name(), of.spawned_at.line(),
+                     text);
     }
     std::abort();
 }
@@ -124,10 +124,8 @@ static void end_spawned(task_block& task, const task_end_base& end, promise_base
     task.ending.lock.unlock();
     if (waiter != nullptr)
         finish(*waiter, how);  // from here on handle and frame may be gone, if handle_lives
-    if (handle_lives)
-        return;
-    if (end.failed(promise))
-        unhandled(task, end.take_exception(promise));
+    if (handle_lives) return;
+    if (end.failed(promise)) unhandled(task, end.take_exception(promise));
     task.frame.destroy();
     free_ended(task);
 }
@@ -184,8 +182,7 @@ void drop_handle(task_block& of) noexcept {
     of.handle_lives = false;
     const bool ended = of.ended;
     of.ending.lock.unlock();
-    if (!ended)
-        return;
+    if (!ended) return;
     of.frame.destroy();
     free_ended(of);
 }

@@ -36,8 +36,7 @@ public:
     /// when nobody sleeps or somebody searches.
     int worker_to_wake() noexcept {
         const std::uint32_t word = word_.load();  // seq_cst: I1
-        if (searching(word) != 0 || awake(word) >= workers_)
-            return -1;
+        if (searching(word) != 0 || awake(word) >= workers_) return -1;
         return take_sleeper(true);
     }
     /// The same although somebody searches: for help that a searcher may not give.
@@ -47,8 +46,7 @@ public:
     bool start_searching() noexcept {
         // relaxed: a hint; too many searchers do no harm.
         const std::uint32_t word = word_.load(std::memory_order_relaxed);
-        if (2 * searching(word) >= awake(word))
-            return false;
+        if (2 * searching(word) >= awake(word)) return false;
         word_.fetch_add(one_searching);
         return true;
     }

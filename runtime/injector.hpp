@@ -25,8 +25,7 @@ public:
 
     /// Any worker: up to `most` tasks, oldest first, as a chain through queue_next. Null: empty.
     task_block* pop(std::uint32_t most) noexcept {
-        if (size() == 0)
-            return nullptr;
+        if (size() == 0) return nullptr;
         lock_.lock();
         task_block* first = head_;
         task_block* last = nullptr;
@@ -35,10 +34,8 @@ public:
             last = head_;
             head_ = head_->queue_next;
         }
-        if (head_ == nullptr)
-            tail_ = nullptr;
-        if (last != nullptr)
-            last->queue_next = nullptr;
+        if (head_ == nullptr) tail_ = nullptr;
+        if (last != nullptr) last->queue_next = nullptr;
         size_.fetch_sub(count, std::memory_order_relaxed);  // relaxed: under the lock; a hint outside
         lock_.unlock();
         return first;

@@ -36,8 +36,7 @@ void monitor::stop() noexcept {
 }
 
 void monitor::end_long_sleep() noexcept {
-    if (long_sleep_.exchange(0) != 0)
-        futex_wake(long_sleep_);
+    if (long_sleep_.exchange(0) != 0) futex_wake(long_sleep_);
 }
 
 void monitor::long_sleep() noexcept {
@@ -47,8 +46,7 @@ void monitor::long_sleep() noexcept {
         long_sleep_.store(0);
         return;
     }
-    while (long_sleep_.load() != 0 && leaving_.load() == 0)
-        futex_wait(long_sleep_, 1, nullptr);
+    while (long_sleep_.load() != 0 && leaving_.load() == 0) futex_wait(long_sleep_, 1, nullptr);
 }
 
 void monitor::short_sleep() noexcept {
@@ -64,11 +62,9 @@ void monitor::look() noexcept {
         const bool stale = beat == last_seen_[i] && !seen.sleeping();
         last_seen_[i] = beat;
         seen.set_stale(stale);
-        if (!stale)
-            continue;
+        if (!stale) continue;
         seen.ask_for_tick();
-        if (seen.needs_help(now))
-            core_.wake_helper();
+        if (seen.needs_help(now)) core_.wake_helper();
     }
 }
 
@@ -78,8 +74,7 @@ void monitor::run() noexcept {
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
     pthread_setname_np(pthread_self(), "runnel/monitor");
     while (leaving_.load() == 0) {
-        if (core_.idle.awake_now() == 0)
-            long_sleep();
+        if (core_.idle.awake_now() == 0) long_sleep();
         short_sleep();
         look();
     }

@@ -28,8 +28,7 @@ public:
         // acquire: pairs with the thief's CAS in step 3; the slots it read are free now.
         const std::uint64_t head = head_.load(std::memory_order_acquire);
         const std::uint32_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: our own
-        if (tail - steal_of(head) >= capacity)
-            return false;
+        if (tail - steal_of(head) >= capacity) return false;
         slot(tail).store(&task, std::memory_order_relaxed);  // relaxed: published by the next line
         tail_.store(tail + 1, std::memory_order_release);    // release: pairs with the thief's load of tail
         return true;
@@ -56,8 +55,7 @@ public:
         std::uint32_t count = 0;
         for (; count < capacity / 2; ++count) {
             task_block* task = pop();
-            if (task == nullptr)
-                break;
+            if (task == nullptr) break;
             task->queue_next = nullptr;
             (last != nullptr ? last->queue_next : first) = task;
             last = task;
@@ -67,7 +65,8 @@ public:
 
     /// Thief. Moves the older half to the end of `mine` (the thief's own, empty) and returns how many.
     std::uint32_t steal_into(run_queue& mine) noexcept {
-        std::uint64_t head = head_.load(std::memory_order_acquire);  // acquire: pairs with the owner's CAS in pop()
+        std::uint64_t head =
+            head_.load(std::memory_order_acquire);  // acquire: pairs with the owner's CAS in pop()
         std::uint32_t first = 0;
         std::uint32_t count = 0;
         for (;;) {
@@ -84,13 +83,13 @@ public:
         }
         const std::uint32_t tail = mine.tail_.load(std::memory_order_relaxed);  // relaxed: our own
         for (std::uint32_t i = 0; i < count; ++i)  // 2; relaxed: ordered by head_ and tail_ as said
-            mine.slot(tail + i).store(slot(first + i).load(std::memory_order_relaxed), std::memory_order_relaxed);
+            mine.slot(tail + i).store(slot(first + i).load(std::memory_order_relaxed),
+                                      std::memory_order_relaxed);
         mine.tail_.store(tail + count, std::memory_order_release);  // release: for thieves of ours
-        head = head_.load(std::memory_order_acquire);               // acquire: the owner may have popped since
+        head = head_.load(std::memory_order_acquire);  // acquire: the owner may have popped since
         // acq_rel: 3; release pairs with push(), which may now write the slots.
-        while (!head_.compare_exchange_weak(head, pack(real_of(head), real_of(head)), std::memory_order_acq_rel,
-                                            std::memory_order_acquire)) {
-        }
+        while (!head_.compare_exchange_weak(head, pack(real_of(head), real_of(head)),
+                                            std::memory_order_acq_rel, std::memory_order_acquire)) {}
         return count;
     }
 
@@ -102,8 +101,12 @@ public:
     }
 
 private:
-    static constexpr std::uint32_t steal_of(std::uint64_t head) noexcept { return static_cast<std::uint32_t>(head >> 32); }
-    static constexpr std::uint32_t real_of(std::uint64_t head) noexcept { return static_cast<std::uint32_t>(head); }
+    static constexpr std::uint32_t steal_of(std::uint64_t head) noexcept {
+        return static_cast<std::uint32_t>(head >> 32);
+    }
+    static constexpr std::uint32_t real_of(std::uint64_t head) noexcept {
+        return static_cast<std::uint32_t>(head);
+    }
     static constexpr std::uint64_t pack(std::uint32_t steal, std::uint32_t real) noexcept {
         return std::uint64_t{steal} << 32 | real;
     }

@@ -19,8 +19,7 @@ namespace runnel {
 runtime::runtime(const options& how) : core_(std::make_unique<detail::runtime_core>(how)) {}
 
 runtime::~runtime() {
-    if (core_ != nullptr)
-        (void)stop();
+    if (core_ != nullptr) (void)stop();
 }
 
 result<> runtime::stop() {
@@ -66,12 +65,15 @@ detail::task_block* runtime::start_frame(std::coroutine_handle<> frame, detail::
                                          detail::task_end_base& end, std::source_location at) {
     detail::check(core_ != nullptr, "runtime: spawn() after stop()");
     promise.on_done = &end;
-    return detail::start_in(*core_, nullptr, {frame, &promise, &end, detail::task_kind::spawned, nullptr, at, true});
+    return detail::start_in(*core_, nullptr,
+                            {frame, &promise, &end, detail::task_kind::spawned, nullptr, at, true});
 }
 
 // --- stopping() ------------------------------------------------------------------------------------
 
-detail::wait_object* stopping_operation::object() noexcept { return &detail::current_runtime().stopping_object; }
+detail::wait_object* stopping_operation::object() noexcept {
+    return &detail::current_runtime().stopping_object;
+}
 
 bool stopping_operation::try_now(detail::late_wake&) noexcept { return detail::current_runtime().stopping(); }
 
@@ -82,8 +84,7 @@ void stopping_operation::enlist(detail::task_block& task, std::uint64_t ticket) 
 }
 
 void stopping_operation::delist() noexcept {
-    if (node_.linked())
-        detail::current_runtime().stopping_waiters.remove(node_);
+    if (node_.linked()) detail::current_runtime().stopping_waiters.remove(node_);
 }
 
 // --- run() -----------------------------------------------------------------------------------------
@@ -132,15 +133,13 @@ task<> supervise(task<int> body, int& status, int ended) {
 /// Returns true if a signal came before the main task had ended.
 bool wait_for_end_or_signal(int ended, int signals) noexcept {
     pollfd both[] = {{ended, POLLIN, 0}, {signals, POLLIN, 0}};
-    while (::poll(both, 2, -1) < 0 && errno == EINTR) {
-    }
+    while (::poll(both, 2, -1) < 0 && errno == EINTR) {}
     return both[0].revents == 0;
 }
 }
 
 int report_exit(std::error_code error) noexcept {
-    if (!error)
-        return 0;
+    if (!error) return 0;
     std::fprintf(stderr, "runnel: main ended with: %s\n", error.message().c_str());
     return 1;
 }
@@ -153,10 +152,10 @@ int run_program(const options& how, task<int> body) {
     {
         runtime_core core(how);
         auto main = task_access::release(supervise(std::move(body), status, ended));
-        start_in(core, nullptr,
-                 request_for<void>(main, task_kind::spawned, nullptr, std::source_location::current(), false));
-        if (wait_for_end_or_signal(ended, signals.fd()))
-            signals.take_first();
+        start_in(
+            core, nullptr,
+            request_for<void>(main, task_kind::spawned, nullptr, std::source_location::current(), false));
+        if (wait_for_end_or_signal(ended, signals.fd())) signals.take_first();
         if (core.stop(how.grace()) != 0) {
             std::fflush(nullptr);
             ::_exit(did_not_stop);

@@ -17,15 +17,14 @@ namespace runnel::detail {
 
 namespace {
 std::unique_ptr<driver_factory> drivers_for(const options& how) {
-    if (how.drivers_from() != nullptr)
-        return how.drivers_from()();
+    if (how.drivers_from() != nullptr) return how.drivers_from()();
     const driver_kind kind = how.driver();
     if (kind == driver_kind::automatic) {
         const char* wish = std::getenv("RUNNEL_DRIVER");
-        if (wish != nullptr && std::strcmp(wish, "none") == 0)
-            return make_futex_drivers();
+        if (wish != nullptr && std::strcmp(wish, "none") == 0) return make_futex_drivers();
         if (wish != nullptr && *wish != '\0' && std::strcmp(wish, "uring") != 0)
-            throw std::invalid_argument(std::string("RUNNEL_DRIVER=") + wish + ": unknown driver; use uring or none");
+            throw std::invalid_argument(std::string("RUNNEL_DRIVER=") + wish +
+                                        ": unknown driver; use uring or none");
         return make_uring_drivers();
     }
     return kind == driver_kind::none ? make_futex_drivers() : make_uring_drivers();
@@ -53,8 +52,7 @@ runtime_core::runtime_core(const options& how)
       shield_(new context_node(context_node::kind::shield)),
       meeting_(std::make_unique<meeting>()) {
     const unsigned count = worker_count(how);
-    for (unsigned i = 0; i < count; ++i)
-        workers.push_back(std::make_unique<worker>(*this, i));
+    for (unsigned i = 0; i < count; ++i) workers.push_back(std::make_unique<worker>(*this, i));
     start_workers();
     watch.start();
 }
@@ -69,8 +67,7 @@ void runtime_core::worker_thread(worker& self) noexcept {
         self.attach();
     } catch (...) {
         const std::lock_guard hold(meeting_->lock);
-        if (meeting_->failure == nullptr)
-            meeting_->failure = std::current_exception();
+        if (meeting_->failure == nullptr) meeting_->failure = std::current_exception();
     }
     std::unique_lock hold(meeting_->lock);
     ++meeting_->attached;
@@ -89,17 +86,14 @@ void runtime_core::worker_thread(worker& self) noexcept {
 }
 
 void runtime_core::start_workers() {
-    for (const auto& each : workers)
-        threads_.emplace_back([this, &self = *each] { worker_thread(self); });
+    for (const auto& each : workers) threads_.emplace_back([this, &self = *each] { worker_thread(self); });
     std::unique_lock hold(meeting_->lock);
     meeting_->changed.wait(hold, [this] { return meeting_->attached == workers.size(); });
     meeting_->open = true;
     meeting_->changed.notify_all();
-    if (meeting_->failure == nullptr)
-        return;
+    if (meeting_->failure == nullptr) return;
     hold.unlock();
-    for (std::thread& thread : threads_)
-        thread.join();
+    for (std::thread& thread : threads_) thread.join();
     root_->unref();
     shield_->unref();
     std::rethrow_exception(std::move(meeting_->failure));
@@ -119,10 +113,8 @@ void runtime_core::wake_one() noexcept { wake(idle.worker_to_wake()); }
 void runtime_core::wake_helper() noexcept { wake(idle.any_sleeper()); }
 
 void runtime_core::wake(int sleeper) noexcept {
-    if (sleeper < 0)
-        return;
-    if (worker* here = current_worker(); here != nullptr)
-        here->counts.wakes_sent.add();
+    if (sleeper < 0) return;
+    if (worker* here = current_worker(); here != nullptr) here->counts.wakes_sent.add();
     workers[static_cast<std::size_t>(sleeper)]->unpark();
 }
 
@@ -132,21 +124,18 @@ std::int64_t runtime_core::live() const noexcept {
     std::int64_t live = outside_started.load(std::memory_order_acquire);  // acquire: pairs with end_block()
     for (const auto& each : workers)  // ended first: a task may end between the two, not begin before
         live -= static_cast<std::int64_t>(each->counts.ended.get());
-    for (const auto& each : workers)
-        live += static_cast<std::int64_t>(each->counts.started.get());
+    for (const auto& each : workers) live += static_cast<std::int64_t>(each->counts.started.get());
     return live;
 }
 
 void runtime_core::begin_stopping() noexcept {
-    if (stopping_.exchange(true))
-        return;
+    if (stopping_.exchange(true)) return;
     for (bool more = true; more;) {
         winners won;
         stopping_object.lock.lock();
         while (!won.full()) {
             wait_node* waiter = stopping_waiters.pop_front();
-            if (waiter == nullptr)
-                break;
+            if (waiter == nullptr) break;
             task_block& task = *waiter->task;
             won.add(task, claim(*waiter));
         }
@@ -160,8 +149,7 @@ void runtime_core::begin_stopping() noexcept {
 void runtime_core::cancel_root_tasks() noexcept {
     for_each_block([this](task_block& task) {
         // relaxed: hints; the claim of the same epoch confirms ctx (T3).
-        if (task.runtime.load(std::memory_order_relaxed) != this)
-            return;
+        if (task.runtime.load(std::memory_order_relaxed) != this) return;
         const std::uint64_t word = task.word.load();
         const std::uint64_t state = word & word_bits::state_mask;
         if ((state == word_bits::armed || state == word_bits::armed_io) &&
@@ -173,16 +161,12 @@ void runtime_core::cancel_root_tasks() noexcept {
 bool runtime_core::wait_until_quiet(nanoseconds_t deadline, bool cancelling) noexcept {
     long pause_ns = 20'000;
     for (;;) {
-        if (cancelling)
-            cancel_root_tasks();
-        if (live() == 0 && visitors_.load() == 0)
-            return true;
-        if (drivers->now() >= deadline)
-            return false;
+        if (cancelling) cancel_root_tasks();
+        if (live() == 0 && visitors_.load() == 0) return true;
+        if (drivers->now() >= deadline) return false;
         const timespec pause{0, pause_ns};
         nanosleep(&pause, nullptr);
-        if (pause_ns < 1'000'000)
-            pause_ns *= 2;
+        if (pause_ns < 1'000'000) pause_ns *= 2;
     }
 }
 
@@ -194,8 +178,8 @@ std::size_t runtime_core::report_stuck() noexcept {
             return;
         if (++stuck <= 16)
             std::fprintf(stderr, "runnel: task %llu of '%s', started at %s:%u, did not stop\n",
-                         static_cast<unsigned long long>(task.id), settings.name().c_str(), task.spawned_at.file_name(),
-                         task.spawned_at.line());
+                         static_cast<unsigned long long>(task.id), settings.name().c_str(),
+                         task.spawned_at.file_name(), task.spawned_at.line());
     });
     return stuck;
 }
@@ -208,8 +192,7 @@ std::size_t runtime_core::stop(std::chrono::nanoseconds grace) noexcept {
     begin_stopping();
     if (!wait_until_quiet(later(drivers->now(), grace), false)) {
         cancel_tree(*root_, errc::cancelled, errc::stopping);
-        if (!wait_until_quiet(later(drivers->now(), settings.cancel_grace()), true))
-            return report_stuck();
+        if (!wait_until_quiet(later(drivers->now(), settings.cancel_grace()), true)) return report_stuck();
     }
     join_workers();
     return 0;
@@ -218,17 +201,16 @@ std::size_t runtime_core::stop(std::chrono::nanoseconds grace) noexcept {
 static void report_blocking(const std::vector<left_call>& left) noexcept {
     for (const left_call& call : left)
         std::fprintf(stderr, "runnel: a blocking() call of task %llu, started at %s:%u, did not end\n",
-                     static_cast<unsigned long long>(call.task_id), call.spawned_at.file_name(), call.spawned_at.line());
+                     static_cast<unsigned long long>(call.task_id), call.spawned_at.file_name(),
+                     call.spawned_at.line());
 }
 
 void runtime_core::join_workers() noexcept {
     watch.stop();
     report_blocking(blocking.stop(settings.cancel_grace().count()));
     leaving_.store(true);
-    for (const auto& each : workers)
-        each->unpark();
-    for (std::thread& thread : threads_)
-        thread.join();
+    for (const auto& each : workers) each->unpark();
+    for (std::thread& thread : threads_) thread.join();
     threads_.clear();
 }
 

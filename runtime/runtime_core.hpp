@@ -48,7 +48,9 @@ public:
     /// Phase 1 alone. Threads: any.
     void begin_stopping() noexcept;
     bool stopping() const noexcept { return stopping_.load(); }
-    bool leaving() const noexcept { return leaving_.load(std::memory_order_relaxed); }  // relaxed: unpark() follows it
+    bool leaving() const noexcept {
+        return leaving_.load(std::memory_order_relaxed);
+    }  // relaxed: unpark() follows it
 
     std::int64_t live() const noexcept;
 
@@ -69,7 +71,8 @@ public:
     std::vector<std::unique_ptr<worker>> workers;
     blocking_pool blocking;
     monitor watch{*this};
-    std::atomic<std::int64_t> outside_started{0};  // tasks begun by plain threads, less those that ended there
+    std::atomic<std::int64_t> outside_started{
+        0};  // tasks begun by plain threads, less those that ended there
     wait_object stopping_object;
     wait_list stopping_waiters;
 

@@ -64,13 +64,13 @@ scope_base::~scope_base() {
     const bool lost = !left && !state.joined && state.first_exception != nullptr;
     state.lock.unlock();
     if (left) {
-        std::fprintf(stderr, "runnel: the scope at %s:%u was left without join(): its children are cancelled, and "
-                             "its task waits for them\n",
+        std::fprintf(stderr,
+                     "runnel: the scope at %s:%u was left without join(): its children are cancelled, and "
+                     "its task waits for them\n",
                      state.at.file_name(), state.at.line());
         cancel();
     }
-    if (lost)
-        unhandled(running_task(), std::move(state.first_exception));
+    if (lost) unhandled(running_task(), std::move(state.first_exception));
     state.unref();
 }
 
@@ -127,8 +127,7 @@ static void take_failure(scope_state& state, const task_end_base& end, promise_b
     }
     // acquire: pairs with the store of the flag. Children that only say "I was cancelled" fail nobody.
     const bool by_cancel = error && state.ctx->cancelled.load(std::memory_order_acquire);
-    if ((exception == nullptr && !error) || by_cancel)
-        return;
+    if ((exception == nullptr && !error) || by_cancel) return;
     state.lock.lock();
     const bool cancel_others = note_failure(state, std::move(exception), error);
     state.lock.unlock();
@@ -150,10 +149,8 @@ static void leave_scope(scope_state& state) noexcept {
         }
     }
     state.lock.unlock();
-    if (waiter != nullptr)
-        finish(*waiter, how);
-    if (heir != nullptr)
-        release_hold(*heir);
+    if (waiter != nullptr) finish(*waiter, how);
+    if (heir != nullptr) release_hold(*heir);
     state.unref();
 }
 
@@ -168,8 +165,7 @@ void end_child(task_block& task, const task_end_base& end, promise_base& promise
 
 void release_hold(task_block& heir) noexcept {
     // acq_rel: what the heirs' children wrote happens before the completion.
-    if (heir.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
-        return;
+    if (heir.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     promise_base& promise = std::coroutine_handle<promise_base>::from_address(heir.frame.address()).promise();
     if (heir.kind == task_kind::fork)
         arrive_late(heir);
@@ -191,14 +187,13 @@ void join_children::enlist(task_block& task, std::uint64_t ticket) noexcept {
 }
 
 void join_children::delist() noexcept {
-    if (state_->joiner == &node_)
-        state_->joiner = nullptr;
+    if (state_->joiner == &node_) state_->joiner = nullptr;
 }
 
 bool join_children::awaiter_type::await_suspend(std::coroutine_handle<> awaiter) noexcept {
     task_block& task = running_task();
-    before_ = task.ctx.load(std::memory_order_relaxed);                            // relaxed: our own (T1)
-    task.ctx.store(&current_runtime().shield(), std::memory_order_relaxed);        // relaxed: published by arming
+    before_ = task.ctx.load(std::memory_order_relaxed);                      // relaxed: our own (T1)
+    task.ctx.store(&current_runtime().shield(), std::memory_order_relaxed);  // relaxed: published by arming
     return suspend_one(of_, awaiter);
 }
 
@@ -212,13 +207,10 @@ result<> join_children::awaiter_type::await_resume() {
     std::exception_ptr exception = std::move(state.first_exception);
     const std::error_code error = state.first_error;
     state.lock.unlock();
-    if (exception != nullptr)
-        std::rethrow_exception(std::move(exception));
-    if (error)
-        return error;
+    if (exception != nullptr) std::rethrow_exception(std::move(exception));
+    if (error) return error;
     // relaxed: a look at what is level-triggered.
-    if (before_->cancelled.load(std::memory_order_relaxed))
-        return wait_error(wait_code::cancelled);
+    if (before_->cancelled.load(std::memory_order_relaxed)) return wait_error(wait_code::cancelled);
     return {};
 }
 }

@@ -31,8 +31,7 @@ struct guard {
 };
 
 task_block& take_one() {
-    if (free_blocks == nullptr)
-        grow();
+    if (free_blocks == nullptr) grow();
     task_block& block = *free_blocks;
     free_blocks = block.queue_next;
     return block;
@@ -67,8 +66,7 @@ task_block& allocate_block(block_cache* cache) {
         const guard hold;
         return take_one();
     }
-    if (cache->head == nullptr)
-        refill(*cache);
+    if (cache->head == nullptr) refill(*cache);
     task_block& block = *cache->head;
     cache->head = block.queue_next;
     --cache->count;
@@ -84,8 +82,7 @@ void free_block(block_cache* cache, task_block& block) noexcept {
     }
     block.queue_next = cache->head;
     cache->head = &block;
-    if (++cache->count > 2 * batch)
-        give_back(*cache, batch);
+    if (++cache->count > 2 * batch) give_back(*cache, batch);
 }
 
 void drain_blocks(block_cache& cache) noexcept { give_back(cache, 0); }

@@ -36,7 +36,6 @@ block_chunk* all_blocks() noexcept;
 template <class Visit>
 void for_each_block(Visit visit) {
     for (block_chunk* chunk = all_blocks(); chunk != nullptr; chunk = chunk->next)
-        for (task_block& block : chunk->blocks)
-            visit(block);
+        for (task_block& block : chunk->blocks) visit(block);
 }
 }

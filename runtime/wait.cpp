@@ -74,12 +74,10 @@ arming arm(task_block& task, std::uint64_t ticket, std::coroutine_handle<> await
     if (!ctx->cancelled.load()) [[likely]]
         return arming::parked;
     const claimed how = claim(task, ticket, wait_code::cancelled);
-    if (how == claimed::lost)
-        return arming::parked;
+    if (how == claimed::lost) return arming::parked;
     if (how == claimed::won_held) {
         // acq_rel: as in finish(); the holder schedules us if it still holds.
-        if ((task.word.fetch_or(done, std::memory_order_acq_rel) & held) != 0)
-            return arming::cancelled_held;
+        if ((task.word.fetch_or(done, std::memory_order_acq_rel) & held) != 0) return arming::cancelled_held;
     }
     end_unparked(task, wait_code::cancelled);
     return arming::cancelled;
@@ -91,8 +89,7 @@ bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
         return refuse(task, awaiter);
     const std::uint64_t ticket = next_ticket(task);
     wait_object* object = only.object();
-    if (object == nullptr)
-        return arm(task, ticket, awaiter) != arming::cancelled;
+    if (object == nullptr) return arm(task, ticket, awaiter) != arming::cancelled;
     object->lock.lock();
     late_wake wake;
     if (only.try_now(wake)) {
@@ -134,20 +131,17 @@ public:
             objects = many_.data();
         }
         for (std::size_t i = 0; i < count; ++i)
-            if (wait_object* object = cases[i]->object(); object != nullptr)
-                objects[count_++] = object;
+            if (wait_object* object = cases[i]->object(); object != nullptr) objects[count_++] = object;
         std::sort(objects, objects + count_, std::less<>());
         count_ = static_cast<std::size_t>(std::unique(objects, objects + count_) - objects);
         objects_ = objects;
-        for (std::size_t i = 0; i < count_; ++i)
-            objects_[i]->lock.lock();
+        for (std::size_t i = 0; i < count_; ++i) objects_[i]->lock.lock();
     }
     locked_objects(const locked_objects&) = delete;
     locked_objects& operator=(const locked_objects&) = delete;
 
     void unlock() noexcept {
-        for (std::size_t i = 0; i < count_; ++i)
-            objects_[i]->lock.unlock();
+        for (std::size_t i = 0; i < count_; ++i) objects_[i]->lock.unlock();
     }
 
 private:
@@ -162,20 +156,17 @@ private:
 int try_cases(wait_case* const* cases, std::size_t count, choice order, late_wake& wake) noexcept {
     if (order == choice::in_order) {
         for (std::size_t i = 0; i < count; ++i)
-            if (cases[i]->object() != nullptr && cases[i]->try_now(wake))
-                return static_cast<int>(i);
+            if (cases[i]->object() != nullptr && cases[i]->try_now(wake)) return static_cast<int>(i);
         return -1;
     }
     std::uint16_t few[64];
     std::vector<std::uint16_t> many(count > 64 ? count : 0);
     std::uint16_t* left = count > 64 ? many.data() : few;
-    for (std::size_t i = 0; i < count; ++i)
-        left[i] = static_cast<std::uint16_t>(i);
+    for (std::size_t i = 0; i < count; ++i) left[i] = static_cast<std::uint16_t>(i);
     for (std::size_t n = count; n > 0; --n) {
         const std::size_t pick = n == 1 ? 0 : random_below(static_cast<std::uint32_t>(n));
         wait_case* tried = cases[left[pick]];
-        if (tried->object() != nullptr && tried->try_now(wake))
-            return left[pick];
+        if (tried->object() != nullptr && tried->try_now(wake)) return left[pick];
         left[pick] = left[n - 1];
     }
     return -1;
@@ -197,12 +188,10 @@ bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
         return go_on(task, static_cast<unsigned>(ready), awaiter);
     }
     for (std::size_t i = 0; i < count; ++i)
-        if (cases[i]->object() != nullptr)
-            cases[i]->enlist(task, ticket_for(ticket, i));
+        if (cases[i]->object() != nullptr) cases[i]->enlist(task, ticket_for(ticket, i));
     const arming how = arm(task, ticket, awaiter);
     if (how != arming::parked) [[unlikely]] {
-        for (std::size_t i = 0; i < count; ++i)
-            cases[i]->delist();
+        for (std::size_t i = 0; i < count; ++i) cases[i]->delist();
     }
     objects.unlock();
     return how != arming::cancelled;
@@ -215,8 +204,7 @@ unsigned resume_many(wait_case* const* cases, std::size_t count) {
         const unsigned code = code_of(task.word.load(std::memory_order_relaxed));
         for (std::size_t i = 0; i < count; ++i) {
             wait_object* object = i == code ? nullptr : cases[i]->object();
-            if (object == nullptr)
-                continue;
+            if (object == nullptr) continue;
             object->lock.lock();  // step 8
             cases[i]->delist();
             object->lock.unlock();
@@ -244,8 +232,8 @@ claimed claim_io(task_block& task, std::uint64_t word, unsigned code) noexcept {
         // relaxed: written before arming; valid if the CAS finds the same epoch still armed (T3).
         io_request* request = task.io.load(std::memory_order_relaxed);
         // acq_rel: acquire pairs with arm_io(); release with complete_io(), which sees take_back.
-        if (task.word.compare_exchange_weak(word, word | take_back | with_code(code), std::memory_order_acq_rel,
-                                            std::memory_order_relaxed)) {
+        if (task.word.compare_exchange_weak(word, word | take_back | with_code(code),
+                                            std::memory_order_acq_rel, std::memory_order_relaxed)) {
             request->owner->cancel(*request);
             return claimed::asked_driver;
         }
@@ -272,9 +260,9 @@ bool arm_io(task_block& task, io_request& request, std::coroutine_handle<> await
     std::uint64_t seen = word;
     const std::uint64_t off = (word & epoch_mask) | idle | with_code(wait_code::cancelled);
     // acq_rel: pairs with claim_io(). acquire on failure: a dump or a canceller has changed the word.
-    while (!task.word.compare_exchange_weak(seen, off, std::memory_order_acq_rel, std::memory_order_acquire)) {
-        if ((seen & (take_back | held)) == 0)
-            continue;
+    while (
+        !task.word.compare_exchange_weak(seen, off, std::memory_order_acq_rel, std::memory_order_acquire)) {
+        if ((seen & (take_back | held)) == 0) continue;
         claim_io(task, seen, wait_code::cancelled);
         return true;
     }
@@ -303,12 +291,10 @@ unsigned io_outcome(task_block& task) {
 }
 
 std::error_code wait_error(unsigned code) noexcept {
-    if (code == wait_code::timed_out)
-        return errc::timed_out;
+    if (code == wait_code::timed_out) return errc::timed_out;
     const context_node* ctx = running_task().ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
     // acquire: pairs with the store of the flag; err was written before it.
-    if (ctx->cancelled.load(std::memory_order_acquire) && ctx->err)
-        return ctx->err;
+    if (ctx->cancelled.load(std::memory_order_acquire) && ctx->err) return ctx->err;
     return errc::cancelled;
 }
 }

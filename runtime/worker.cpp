@@ -15,7 +15,7 @@ namespace runnel::detail {
 constinit thread_local worker_local* tls_worker [[gnu::tls_model("initial-exec")]] = nullptr;
 
 namespace {
-constexpr unsigned tasks_per_tick = 61;    // prime, so that no periodic pattern of tasks falls in step
+constexpr unsigned tasks_per_tick = 61;  // prime, so that no periodic pattern of tasks falls in step
 constexpr unsigned next_in_a_row_max = 3;
 constexpr unsigned forks_in_a_row_max = 61;
 constexpr std::uint32_t injector_share_max = 128;
@@ -33,8 +33,7 @@ std::uint32_t below(std::uint64_t& state, std::uint32_t bound) noexcept {
 }
 
 std::uint32_t random_below(std::uint32_t bound) noexcept {
-    if (worker* here = current_worker(); here != nullptr)
-        return here->random_below(bound);
+    if (worker* here = current_worker(); here != nullptr) return here->random_below(bound);
     thread_local std::uint64_t state = reinterpret_cast<std::uintptr_t>(&state);
     return below(state, bound);
 }
@@ -75,10 +74,8 @@ void worker::push_ready(task_block& task) noexcept {
 }
 
 bool worker::push_fork(fork_branch& branch) noexcept {
-    if (!forks.push(branch))
-        return false;
-    if (core.idle.worth_waking())
-        core.wake_one();
+    if (!forks.push(branch)) return false;
+    if (core.idle.worth_waking()) core.wake_one();
     return true;
 }
 
@@ -88,22 +85,21 @@ void worker::post(task_block& task) noexcept {
     do {
         task.queue_next = head;
         // release: pairs with the acquire in take_messages(). relaxed on failure: tried again.
-    } while (!inbox_.compare_exchange_weak(head, &task, std::memory_order_release, std::memory_order_relaxed));
+    } while (
+        !inbox_.compare_exchange_weak(head, &task, std::memory_order_release, std::memory_order_relaxed));
     unpark();
 }
 
 void worker::unpark() noexcept {
     // seq_cst, an exchange even if it is already `notified`: the sleeper that reads it sees what we wrote.
-    if (state_.exchange(notified) == asleep)
-        driver_->wake();
+    if (state_.exchange(notified) == asleep) driver_->wake();
 }
 
 // --- Where the next task comes from ----------------------------------------------------------------
 
 task_block* worker::take_next() noexcept {
     // relaxed: our own; empty stays empty.
-    if (next_.load(std::memory_order_relaxed) == nullptr)
-        return nullptr;
+    if (next_.load(std::memory_order_relaxed) == nullptr) return nullptr;
     return next_.exchange(nullptr, std::memory_order_acquire);  // R3; acquire: whoever put it in, was us
 }
 
@@ -128,22 +124,18 @@ task_block* worker::pop_local() noexcept {
         }
     }
     forks_in_a_row_ = 0;
-    if (task_block* task = ready.pop(); task != nullptr)
-        return task;
-    if (task_block* task = take_next(); task != nullptr)
-        return task;
+    if (task_block* task = ready.pop(); task != nullptr) return task;
+    if (task_block* task = take_next(); task != nullptr) return task;
     return pop_fork();
 }
 
 task_block* worker::from_injector() noexcept {
     const std::uint32_t size = core.queue.size();
-    if (size == 0)
-        return nullptr;
+    if (size == 0) return nullptr;
     const auto workers = static_cast<std::uint32_t>(core.workers.size());
     const std::uint32_t share = size / workers + 1;
     task_block* first = core.queue.pop(share < injector_share_max ? share : injector_share_max);
-    if (first == nullptr)
-        return nullptr;
+    if (first == nullptr) return nullptr;
     for (task_block* task = first->queue_next; task != nullptr;) {
         task_block* following = task->queue_next;
         push_ready(*task);
@@ -154,8 +146,7 @@ task_block* worker::from_injector() noexcept {
 
 bool worker::take_messages() noexcept {
     // relaxed: a look; the exchange takes.
-    if (inbox_.load(std::memory_order_relaxed) == nullptr)
-        return false;
+    if (inbox_.load(std::memory_order_relaxed) == nullptr) return false;
     task_block* stack = inbox_.exchange(nullptr, std::memory_order_acquire);  // acquire: pairs with post()
     task_block* in_order = nullptr;
     while (stack != nullptr) {
@@ -178,10 +169,8 @@ void worker::tick() noexcept {
     counts.ticks.add();
     driver_->poll();
     tick_time_ = driver_->now();
-    if (timers.earliest() <= tick_time_)
-        timers.fire_due(tick_time_);
-    if (task_block* task = from_injector(); task != nullptr)
-        push_ready(*task);
+    if (timers.earliest() <= tick_time_) timers.fire_due(tick_time_);
+    if (task_block* task = from_injector(); task != nullptr) push_ready(*task);
 }
 
 task_block* worker::steal_from(worker& victim) noexcept {
@@ -202,24 +191,19 @@ task_block* worker::steal_from(worker& victim) noexcept {
 task_block* worker::search() noexcept {
     const auto count = static_cast<unsigned>(core.workers.size());
     if (!searching_) {
-        if (count < 2 || !core.idle.start_searching())
-            return nullptr;
+        if (count < 2 || !core.idle.start_searching()) return nullptr;
         searching_ = true;
     }
     for (unsigned pass = 0; pass < steal_passes; ++pass) {
         const unsigned first = random_below(count);
         for (unsigned i = 0; i < count; ++i) {
             worker& victim = *core.workers[(first + i) % count];
-            if (&victim == this)
-                continue;
-            if (task_block* task = steal_from(victim); task != nullptr)
-                return task;
+            if (&victim == this) continue;
+            if (task_block* task = steal_from(victim); task != nullptr) return task;
             if (pass == steal_passes - 1 && victim.stale() && victim.help(*this, driver_->now()))
-                if (task_block* task = pop_local(); task != nullptr)
-                    return task;
+                if (task_block* task = pop_local(); task != nullptr) return task;
         }
-        if (task_block* task = from_injector(); task != nullptr)
-            return task;
+        if (task_block* task = from_injector(); task != nullptr) return task;
     }
     return nullptr;
 }
@@ -247,13 +231,10 @@ bool worker::help(worker& helper, nanoseconds_t now) noexcept {
 task_block* worker::find_task() noexcept {
     take_messages();
     // relaxed: a hint.
-    if (++tasks_since_tick_ >= tasks_per_tick || tick_asked_.load(std::memory_order_relaxed))
-        tick();
-    if (task_block* task = pop_local(); task != nullptr)
-        return task;
+    if (++tasks_since_tick_ >= tasks_per_tick || tick_asked_.load(std::memory_order_relaxed)) tick();
+    if (task_block* task = pop_local(); task != nullptr) return task;
     tick();
-    if (task_block* task = pop_local(); task != nullptr)
-        return task;
+    if (task_block* task = pop_local(); task != nullptr) return task;
     return search();
 }
 
@@ -264,8 +245,7 @@ bool worker::anything_to_do() noexcept {
     if (core.queue.size() != 0 || inbox_.load(std::memory_order_relaxed) != nullptr || core.leaving())
         return true;
     for (const auto& other : core.workers)
-        if (other.get() != this && other->has_stealable())
-            return true;
+        if (other.get() != this && other->has_stealable()) return true;
     return false;
 }
 
@@ -281,8 +261,7 @@ void worker::sleep(bool was_searching) noexcept {
         }
         state_.exchange(awake);  // seq_cst, an exchange: we see what the one that woke us wrote
     }
-    if (!core.idle.come_back(index))
-        searching_ = true;  // whoever took us off the sleepers has counted us so
+    if (!core.idle.come_back(index)) searching_ = true;  // whoever took us off the sleepers has counted us so
 }
 
 void worker::run_task(task_block& task) noexcept {
@@ -293,7 +272,8 @@ void worker::run_task(task_block& task) noexcept {
     running = &task;
     budget = budget_per_resumption;
     counts.polls.add();
-    heartbeat_.store(heartbeat_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // relaxed: a hint
+    heartbeat_.store(heartbeat_.load(std::memory_order_relaxed) + 1,
+                     std::memory_order_relaxed);  // relaxed: a hint
     task.leaf.resume();
     if (put_aside) {  // W3: a chain was cut; `running` may be another by now
         running->leaf = std::exchange(put_aside, {});
@@ -308,8 +288,7 @@ void worker::run() noexcept {
         if (task != nullptr) {
             if (searching_) {
                 searching_ = false;
-                if (core.idle.stop_searching())
-                    core.wake_one();  // there may be more where this came from
+                if (core.idle.stop_searching()) core.wake_one();  // there may be more where this came from
             }
             run_task(*task);
             continue;
@@ -343,7 +322,8 @@ void worker::detach() noexcept {
 
 task_block& running_task() noexcept {
     const worker_local* here = tls_worker;
-    check(here != nullptr && here->running != nullptr, "awaited outside a runtime: use run() or runtime::spawn()");
+    check(here != nullptr && here->running != nullptr,
+          "awaited outside a runtime: use run() or runtime::spawn()");
     return *here->running;
 }
 
@@ -368,8 +348,7 @@ timer_heap& current_timers() noexcept {
 blocking_pool& current_blocking_pool() noexcept { return current_runtime().blocking; }
 
 nanoseconds_t clock_now() noexcept {
-    if (const worker* here = current_worker(); here != nullptr)
-        return here->io().now();
+    if (const worker* here = current_worker(); here != nullptr) return here->io().now();
     return monotonic_now();
 }
 
@@ -389,7 +368,8 @@ static void route(task_block& task, runtime_core& core) noexcept {
 
 void schedule(task_block& task) noexcept {
     worker* here = current_worker();
-    runtime_core* core = task.runtime.load(std::memory_order_relaxed);  // relaxed: set when the task was started
+    runtime_core* core =
+        task.runtime.load(std::memory_order_relaxed);  // relaxed: set when the task was started
     if (here != nullptr && &here->core == core && !task.routed) [[likely]]
         here->push_next(task);
     else
@@ -398,7 +378,8 @@ void schedule(task_block& task) noexcept {
 
 void schedule_back(task_block& task) noexcept {
     worker* here = current_worker();
-    runtime_core* core = task.runtime.load(std::memory_order_relaxed);  // relaxed: set when the task was started
+    runtime_core* core =
+        task.runtime.load(std::memory_order_relaxed);  // relaxed: set when the task was started
     if (here != nullptr && &here->core == core && !task.routed)
         here->push_ready(task);
     else

@@ -41,9 +41,12 @@ class runtime_core;
 class counter {
 public:
     void add(std::uint64_t n = 1) noexcept {
-        value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);  // relaxed: see above
+        value_.store(value_.load(std::memory_order_relaxed) + n,
+                     std::memory_order_relaxed);  // relaxed: see above
     }
-    std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }  // relaxed: see above
+    std::uint64_t get() const noexcept {
+        return value_.load(std::memory_order_relaxed);
+    }  // relaxed: see above
 
 private:
     std::atomic<std::uint64_t> value_{0};
@@ -78,11 +81,15 @@ public:
     /// Ends its sleep; it is counted as awake by whoever took it off the sleepers, or comes back itself.
     void unpark() noexcept;
     void ask_for_tick() noexcept { tick_asked_.store(true, std::memory_order_relaxed); }  // relaxed: a hint
-    bool sleeping() const noexcept { return state_.load(std::memory_order_relaxed) == asleep; }  // relaxed: a hint
+    bool sleeping() const noexcept {
+        return state_.load(std::memory_order_relaxed) == asleep;
+    }  // relaxed: a hint
     bool has_stealable() const noexcept { return ready.size() != 0 || !forks.empty(); }
-    std::uint64_t heartbeat() const noexcept { return heartbeat_.load(std::memory_order_relaxed); }  // relaxed: a hint
-    bool stale() const noexcept { return stale_.load(std::memory_order_relaxed); }                   // relaxed: a hint
-    void set_stale(bool now) noexcept { stale_.store(now, std::memory_order_relaxed); }              // relaxed: a hint
+    std::uint64_t heartbeat() const noexcept {
+        return heartbeat_.load(std::memory_order_relaxed);
+    }                                                                                    // relaxed: a hint
+    bool stale() const noexcept { return stale_.load(std::memory_order_relaxed); }       // relaxed: a hint
+    void set_stale(bool now) noexcept { stale_.store(now, std::memory_order_relaxed); }  // relaxed: a hint
     /// What only a helper can serve while this worker is busy: I/O, timers, its next task.
     bool needs_help(nanoseconds_t now) const noexcept;
     /// Called by another worker; ready tasks go to that one's queues. Returns whether there was any.

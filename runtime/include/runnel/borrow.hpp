@@ -28,9 +28,9 @@ concept looks_like_a_reference = std::is_trivially_copyable_v<T> && requires(con
 };
 
 template <class Arg>
-inline constexpr bool may_dangle = std::is_array_v<std::remove_reference_t<Arg>> ||
-                                   looks_like_a_view<std::remove_cvref_t<Arg>> ||
-                                   looks_like_a_reference<std::remove_cvref_t<Arg>>;
+inline constexpr bool may_dangle =
+    std::is_array_v<std::remove_reference_t<Arg>> || looks_like_a_view<std::remove_cvref_t<Arg>> ||
+    looks_like_a_reference<std::remove_cvref_t<Arg>>;
 }
 
 /// What borrow() gives: passed on to the task's function as T&, or as the view that it holds.

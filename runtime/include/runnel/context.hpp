@@ -187,10 +187,12 @@ public:
         const leaver leave{swap_};
         if constexpr (std::is_void_v<Result>) {
             inner_.await_resume();
-        } else if constexpr (requires(Result r) { r.error(); Result(errc::timed_out); }) {
+        } else if constexpr (requires(Result r) {
+                                 r.error();
+                                 Result(errc::timed_out);
+                             }) {
             Result got = inner_.await_resume();
-            if (maps_timeout_ && !got && expired(swap_.ctx(), got.error()))
-                return Result(errc::timed_out);
+            if (maps_timeout_ && !got && expired(swap_.ctx(), got.error())) return Result(errc::timed_out);
             return got;
         } else {
             return inner_.await_resume();
@@ -203,7 +205,8 @@ private:
         ~leaver() { swap.leave(); }
     };
     static bool expired(const context& ctx, std::error_code error) noexcept {
-        return ctx.err() == errc::deadline_exceeded && (error == errc::deadline_exceeded || error == errc::cancelled);
+        return ctx.err() == errc::deadline_exceeded &&
+               (error == errc::deadline_exceeded || error == errc::cancelled);
     }
 
     context_swap swap_;
@@ -229,8 +232,8 @@ public:
         : op_(std::move(op)), kind_(kind), with_(std::move(with)), in_(in) {}
     swapped_operation(swapped_operation&&) noexcept = default;
     swapped_awaiter<awaiter_of<Op>, result_type> awaiter() {
-        return swapped_awaiter<awaiter_of<Op>, result_type>(std::move(op_), context_to_swap(kind_, with_, in_),
-                                                            kind_ == swap_kind::deadline);
+        return swapped_awaiter<awaiter_of<Op>, result_type>(
+            std::move(op_), context_to_swap(kind_, with_, in_), kind_ == swap_kind::deadline);
     }
 
 private:
@@ -265,7 +268,8 @@ detail::swapped_operation<std::remove_cvref_t<Op>> shielded(Op&& op) {
 /// error and it ended because of this deadline, the error is errc::timed_out; a task<T> without
 /// errors gives its value, late or not: its waits inside have seen deadline_exceeded.
 template <class Op>
-    requires(!detail::selectable<Op> && !detail::takes_limit<Op> && detail::operation<std::remove_cvref_t<Op>>)
+    requires(!detail::selectable<Op> && !detail::takes_limit<Op> &&
+             detail::operation<std::remove_cvref_t<Op>>)
 detail::swapped_operation<std::remove_cvref_t<Op>> with_timeout(clock::duration in, Op&& op) {
     return {std::forward<Op>(op), detail::swap_kind::deadline, {}, in};
 }

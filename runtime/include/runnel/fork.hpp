@@ -130,8 +130,7 @@ public:
         awaiter_type(const awaiter_type&) = delete;
         awaiter_type& operator=(const awaiter_type&) = delete;
         ~awaiter_type() {
-            for (auto frame : frames_)
-                frame.destroy();
+            for (auto frame : frames_) frame.destroy();
         }
         bool await_ready() const noexcept { return frames_.empty(); }
         std::coroutine_handle<> await_suspend(std::coroutine_handle<> awaiter) noexcept {
@@ -141,13 +140,11 @@ public:
         }
         result_type await_resume() {
             if constexpr (std::is_void_v<T>) {
-                for (auto frame : frames_)
-                    frame.promise().out.take();
+                for (auto frame : frames_) frame.promise().out.take();
             } else {
                 result_type values;
                 values.reserve(frames_.size());
-                for (auto frame : frames_)
-                    values.push_back(take_value(frame));
+                for (auto frame : frames_) values.push_back(take_value(frame));
                 return values;
             }
         }

@@ -86,8 +86,7 @@ public:
         return *this;
     }
     ~join_handle() {
-        if (block_ == nullptr)
-            return;
+        if (block_ == nullptr) return;
         if (has_ended() && !taken_ && frame_.promise().out.failed())
             detail::unhandled(*block_, frame_.promise().out.take_exception());
         detail::drop_handle(*block_);
@@ -111,8 +110,7 @@ public:
     /// The same for a plain thread. Misuse on a worker is check()ed.
     detail::joined_t<T> wait() {
         join_operation<T> end = join();
-        if (block_ != nullptr)
-            detail::join_on_thread(end, *block_);
+        if (block_ != nullptr) detail::join_on_thread(end, *block_);
         return take();
     }
 
@@ -149,8 +147,7 @@ private:
     bool has_ended() const noexcept;
 
     result_type take() {
-        if (refused_)
-            return errc::stopping;
+        if (refused_) return errc::stopping;
         detail::check(!taken_, "join_handle: joined twice");
         taken_ = true;
         if constexpr (std::is_void_v<T>) {
@@ -184,13 +181,13 @@ std::uint64_t join_handle<T>::id() const noexcept {
 /// For parts of the library that start tasks and give out handles.
 struct handle_access {
     template <class T>
-    static join_handle<T> make(detail::task_block* block, std::coroutine_handle<detail::task_promise<T>> frame) noexcept {
+    static join_handle<T> make(detail::task_block* block,
+                               std::coroutine_handle<detail::task_promise<T>> frame) noexcept {
         join_handle<T> handle;
         handle.block_ = block;
         handle.frame_ = frame;
         handle.refused_ = block == nullptr;
-        if (block == nullptr)
-            frame.destroy();
+        if (block == nullptr) frame.destroy();
         return handle;
     }
 };
@@ -200,7 +197,8 @@ namespace detail {
 template <class T>
 join_handle<T> go_task(task<T> what, std::source_location at) {
     const auto frame = task_access::release(std::move(what));
-    return handle_access::make<T>(start_here(request_for<T>(frame, task_kind::spawned, nullptr, at, true)), frame);
+    return handle_access::make<T>(start_here(request_for<T>(frame, task_kind::spawned, nullptr, at, true)),
+                                  frame);
 }
 }
 

@@ -104,16 +104,14 @@ private:
             ::new (static_cast<void*>(&error_)) std::error_code(other.error_);
     }
     void destroy() noexcept {
-        if (has_value_)
-            value_.~T();
+        if (has_value_) value_.~T();
     }
     T& checked() noexcept {
         detail::check(has_value_, "result: the value of a result that holds an error was used");
         return value_;
     }
     T& throwing() {
-        if (!has_value_)
-            throw std::system_error(error_);
+        if (!has_value_) throw std::system_error(error_);
         return value_;
     }
 
@@ -137,10 +135,11 @@ public:
 
     bool has_value() const noexcept { return !error_; }
     explicit operator bool() const noexcept { return !error_; }
-    void operator*() const noexcept { detail::check(!error_, "result: the value of a result that holds an error was used"); }
+    void operator*() const noexcept {
+        detail::check(!error_, "result: the value of a result that holds an error was used");
+    }
     void value() const {
-        if (error_)
-            throw std::system_error(error_);
+        if (error_) throw std::system_error(error_);
     }
     std::error_code error() const noexcept { return error_; }
 

@@ -76,8 +76,8 @@ private:
 
 /// Counts of a runtime since it was started, summed over its workers.
 struct runtime_counts {
-    std::uint64_t started = 0, ended = 0;          // tasks
-    std::uint64_t polls = 0;                       // resumptions
+    std::uint64_t started = 0, ended = 0;  // tasks
+    std::uint64_t polls = 0;               // resumptions
     std::uint64_t steal_tries = 0, steals = 0;
     std::uint64_t parks = 0, wakes_sent = 0;
     std::uint64_t submitted = 0, completed = 0, enters = 0, helped = 0;  // I/O
@@ -129,7 +129,9 @@ public:
 
     stopping_operation() noexcept = default;
     stopping_operation(stopping_operation&&) noexcept = default;
-    detail::await_one<stopping_operation> awaiter() noexcept { return detail::await_one<stopping_operation>(*this); }
+    detail::await_one<stopping_operation> awaiter() noexcept {
+        return detail::await_one<stopping_operation>(*this);
+    }
     void gather(detail::wait_case** out) noexcept { *out = this; }
     result<> complete(unsigned) noexcept { return {}; }
     result<> fail(std::error_code error) noexcept { return error; }
@@ -172,11 +174,12 @@ int report_exit(std::error_code error) noexcept;
 template <class F, class... Args>
     requires(!std::is_same_v<std::remove_cvref_t<F>, options>)
 int run(F&& f, Args&&... args) {
-    return detail::run_program(options(),
-                               detail::as_exit_status(detail::body(std::forward<F>(f), std::forward<Args>(args)...)));
+    return detail::run_program(
+        options(), detail::as_exit_status(detail::body(std::forward<F>(f), std::forward<Args>(args)...)));
 }
 template <class F, class... Args>
 int run(const options& how, F&& f, Args&&... args) {
-    return detail::run_program(how, detail::as_exit_status(detail::body(std::forward<F>(f), std::forward<Args>(args)...)));
+    return detail::run_program(
+        how, detail::as_exit_status(detail::body(std::forward<F>(f), std::forward<Args>(args)...)));
 }
 }

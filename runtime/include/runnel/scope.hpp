@@ -46,7 +46,8 @@ public:
 protected:
     scope_base(bool one_fate, std::source_location at);
     ~scope_base();
-    void start_child(std::coroutine_handle<> frame, promise_base& promise, task_end_base& end, std::source_location at);
+    void start_child(std::coroutine_handle<> frame, promise_base& promise, task_end_base& end,
+                     std::source_location at);
 
     scope_state* state_;
 
@@ -160,19 +161,15 @@ task<typename scoped_result<T>::type> run_scoped(F f, std::source_location at, A
     } catch (...) {
         failure = std::current_exception();
     }
-    if (failure)
-        children.cancel();
+    if (failure) children.cancel();
     result<> joined;
     try {
         joined = co_await children.join();
     } catch (...) {
-        if (!failure)
-            failure = std::current_exception();
+        if (!failure) failure = std::current_exception();
     }
-    if (failure)
-        std::rethrow_exception(std::move(failure));
-    if (!joined)
-        co_return joined.error();
+    if (failure) std::rethrow_exception(std::move(failure));
+    if (!joined) co_return joined.error();
     if constexpr (std::is_void_v<T>)
         co_return result<>();
     else

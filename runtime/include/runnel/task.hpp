@@ -133,8 +133,7 @@ public:
     const stored* peek() const noexcept { return state_ == has_value ? &value_ : nullptr; }
 
     T take() {
-        if (state_ == has_exception)
-            std::rethrow_exception(std::move(error_));
+        if (state_ == has_exception) std::rethrow_exception(std::move(error_));
         if constexpr (std::is_reference_v<T>)
             return static_cast<T>(*value_);
         else
@@ -156,8 +155,7 @@ public:
     bool failed() const noexcept { return error_ != nullptr; }
     std::exception_ptr take_exception() noexcept { return std::move(error_); }
     void take() {
-        if (error_)
-            std::rethrow_exception(std::move(error_));
+        if (error_) std::rethrow_exception(std::move(error_));
     }
 
 private:
@@ -232,8 +230,7 @@ public:
         return *this;
     }
     ~task() {
-        if (frame_)
-            frame_.destroy();
+        if (frame_) frame_.destroy();
     }
     void swap(task& other) noexcept { std::swap(frame_, other.frame_); }
 

@@ -41,9 +41,9 @@ struct io_request {
 struct driver_counts {
     std::uint64_t submitted = 0;
     std::uint64_t completed = 0;
-    std::uint64_t enters = 0;   // system calls that submit or wait
+    std::uint64_t enters = 0;  // system calls that submit or wait
     std::uint64_t sleeps = 0;
-    std::uint64_t helped = 0;   // completions reaped by another worker
+    std::uint64_t helped = 0;  // completions reaped by another worker
     std::uint64_t overflows = 0;
 };
 

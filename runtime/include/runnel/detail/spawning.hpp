@@ -49,7 +49,8 @@ decltype(auto) call(R (Object::*f)(Params...), Self&& self, Args&&... args) {
 }
 
 template <class F, class... Args>
-using called_type = decltype(call(std::declval<std::decay_t<F>&&>(), unwrap(std::declval<std::decay_t<Args>&>())...));
+using called_type =
+    decltype(call(std::declval<std::decay_t<F>&&>(), unwrap(std::declval<std::decay_t<Args>&>())...));
 
 template <class>
 struct task_value;
@@ -74,20 +75,24 @@ task<T> keep_alive(F f, Args... args) {
 
 template <class F, class... Args>
 auto body(F&& f, Args&&... args) {
-    static_assert(requires { typename called_type<F, Args...>; },
-                  "go/spawn: this cannot be called with these arguments (they are moved into the task: a parameter "
-                  "of type T& takes rn::borrow(x))");
+    static_assert(
+        requires { typename called_type<F, Args...>; },
+        "go/spawn: this cannot be called with these arguments (they are moved into the task: a parameter "
+        "of type T& takes rn::borrow(x))");
     using called = called_type<F, Args...>;
     static_assert(is_task<called>, "go/spawn: the function must be a coroutine that returns rn::task<…>");
-    static_assert((!may_dangle<Args> && ...),
-                  "go/spawn: an argument is a view, a reference_wrapper or an array: the task may outlive what it "
-                  "refers to. Pass an owning value, or rn::borrow(x) if x outlives the task");
+    static_assert(
+        (!may_dangle<Args> && ...),
+        "go/spawn: an argument is a view, a reference_wrapper or an array: the task may outlive what it "
+        "refers to. Pass an owning value, or rn::borrow(x) if x outlives the task");
     using value = typename task_value<called>::type;
-    if constexpr (owns_its_arguments<std::decay_t<F>> && (std::is_same_v<std::decay_t<Args>, std::remove_cvref_t<Args>> && ...) &&
+    if constexpr (owns_its_arguments<std::decay_t<F>> &&
+                  (std::is_same_v<std::decay_t<Args>, std::remove_cvref_t<Args>> && ...) &&
                   requires { f(std::forward<Args>(args)...); })
         return f(std::forward<Args>(args)...);
     else
-        return keep_alive<value, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f), std::forward<Args>(args)...);
+        return keep_alive<value, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f),
+                                                                         std::forward<Args>(args)...);
 }
 
 // --- 3: the end ------------------------------------------------------------------------------------
@@ -117,11 +122,12 @@ struct task_end final : task_end_base {
         return static_cast<const promise_result<T>&>(p);
     }
     bool failed(const promise_base& p) const noexcept override { return typed(p).out.failed(); }
-    std::exception_ptr take_exception(promise_base& p) const noexcept override { return typed(p).out.take_exception(); }
+    std::exception_ptr take_exception(promise_base& p) const noexcept override {
+        return typed(p).out.take_exception();
+    }
     std::error_code error(const promise_base& p) const noexcept override {
         if constexpr (!std::is_void_v<T> && !std::is_reference_v<T> && holds_error<T>) {
-            if (const T* value = typed(p).out.peek(); value != nullptr)
-                return value->error();
+            if (const T* value = typed(p).out.peek(); value != nullptr) return value->error();
         }
         (void)p;
         return {};
@@ -173,12 +179,13 @@ public:
     }
     template <class F, class A, class B, class C>
     auto spawn(F&& f, A&& a, B&& b, C&& c, std::source_location at = std::source_location::current()) {
-        return self().start(body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c)), at);
+        return self().start(
+            body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c)), at);
     }
     template <class F, class A, class B, class C, class D>
     auto spawn(F&& f, A&& a, B&& b, C&& c, D&& d, std::source_location at = std::source_location::current()) {
-        return self().start(body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c),
-                                 std::forward<D>(d)),
+        return self().start(body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
+                                 std::forward<C>(c), std::forward<D>(d)),
                             at);
     }
 

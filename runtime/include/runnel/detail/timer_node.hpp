@@ -24,7 +24,7 @@ struct timer_callback {
     virtual bool tick(std::int64_t /* now */, late_wake& /* wake */) noexcept { return false; }
     // Under the heap's lock: stay alive until run() has returned. False: it is just ending, do not run it.
     virtual bool hold() noexcept = 0;
-    virtual void run() noexcept = 0;   // without a lock, on the worker that found it due; drops the hold
+    virtual void run() noexcept = 0;  // without a lock, on the worker that found it due; drops the hold
 
 protected:
     ~timer_callback() = default;

@@ -90,9 +90,9 @@ struct alignas(64) task_block {
     task_kind kind = task_kind::free;
     bool ended = false;
     bool handle_lives = false;
-    bool left_scopes = false;    // owner's: scopes left without join keep it from completing
-    bool routed = false;         // not for just any worker: pinned to one, or a plain thread
-    std::uint16_t refused = 0;   // waits refused in a row, for the brake
+    bool left_scopes = false;   // owner's: scopes left without join keep it from completing
+    bool routed = false;        // not for just any worker: pinned to one, or a plain thread
+    std::uint16_t refused = 0;  // waits refused in a row, for the brake
 
     // What its beginning and end touch:
     task_block* member_prev = nullptr;  // under the lock of member_of
@@ -144,8 +144,7 @@ inline void note(late_wake& wake, task_block& task, claimed how) noexcept {
     wake.held = how == claimed::won_held;
 }
 inline void finish(const late_wake& wake) noexcept {
-    if (wake.task != nullptr)
-        finish(*wake.task, wake.held ? claimed::won_held : claimed::won);
+    if (wake.task != nullptr) finish(*wake.task, wake.held ? claimed::won_held : claimed::won);
 }
 
 /// A waker's whole act for a popped node: claim it with the index that its ticket carries.
@@ -161,12 +160,10 @@ public:
     bool full() const noexcept { return count_ == room; }
     bool empty() const noexcept { return count_ == 0; }
     void add(task_block& task, claimed how) noexcept {
-        if (how == claimed::won || how == claimed::won_held)
-            entries_[count_++] = {&task, how};
+        if (how == claimed::won || how == claimed::won_held) entries_[count_++] = {&task, how};
     }
     void finish_all() noexcept {
-        for (std::size_t i = 0; i < count_; ++i)
-            finish(*entries_[i].task, entries_[i].how);
+        for (std::size_t i = 0; i < count_; ++i) finish(*entries_[i].task, entries_[i].how);
         count_ = 0;
     }
 
@@ -222,12 +219,9 @@ inline claimed claim(task_block& task, std::uint64_t ticket, unsigned code) noex
     // relaxed: a guess; the CAS decides.
     std::uint64_t word = task.word.load(std::memory_order_relaxed);
     for (;;) {
-        if ((word & epoch_mask) != (ticket & epoch_mask))
-            return claimed::lost;
-        if ((word & state_mask) == armed_io)
-            return claim_io(task, word, code);
-        if ((word & state_mask) != armed)
-            return claimed::lost;
+        if ((word & epoch_mask) != (ticket & epoch_mask)) return claimed::lost;
+        if ((word & state_mask) == armed_io) return claim_io(task, word, code);
+        if ((word & state_mask) != armed) return claimed::lost;
         const std::uint64_t won = (word & (epoch_mask | held)) | taken | with_code(code);
         // acq_rel: acquire pairs with the arming in arm(), so that the nodes and the leaf are seen;
         // release pairs with the resumed task's load of the code. relaxed on failure: tried again.
@@ -240,8 +234,7 @@ inline void finish(task_block& task, claimed how) noexcept {
     if (how == claimed::won_held) {
         // acq_rel: pairs with the holder's fetch_and; the second of the two schedules.
         const std::uint64_t word = task.word.fetch_or(word_bits::done, std::memory_order_acq_rel);
-        if ((word & word_bits::held) != 0)
-            return;
+        if ((word & word_bits::held) != 0) return;
     } else if (how != claimed::won) {
         return;
     }

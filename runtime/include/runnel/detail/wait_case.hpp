@@ -66,8 +66,7 @@ public:
 
     wait_node* pop_front() noexcept {
         wait_node* node = head_;
-        if (node != nullptr)
-            remove(*node);
+        if (node != nullptr) remove(*node);
         return node;
     }
 

@@ -3,7 +3,7 @@
 // A coroutine is resumed by one worker and suspended on it, but its next resumption may be on
 // another. So nothing here is kept over a suspension: code reads the pointer `tls_worker` again
 // each time. The pointer's *value* is safe; clang moves *addresses* of thread-locals over
-// suspensions (docs/g++12-and-clang19.md), which is why there is only this one pointer.
+// suspensions (docs/compilers.md), which is why there is only this one pointer.
 //
 //   W1  tls_worker is set on a worker's thread only, and while it runs tasks;
 //   W2  all members are the owner's: no other thread reads or writes them;
