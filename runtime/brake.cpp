@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "runnel/detail/timer_node.hpp"
-#include "runnel/task.hpp"
+#include <runnel/detail/timer_node.hpp>
+#include <runnel/task.hpp>
 #include "runtime_core.hpp"
 #include "timers.hpp"
 

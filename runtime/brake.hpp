@@ -10,7 +10,7 @@
 // A wait that succeeds, or one under shielded(), sets the count back.
 #pragma once
 
-#include "runnel/detail/wait.hpp"
+#include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
 

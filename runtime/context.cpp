@@ -1,5 +1,5 @@
 // The public face of contexts; the tree is in context_node.cpp.
-#include "runnel/context.hpp"
+#include <runnel/context.hpp>
 
 #include "context_node.hpp"
 #include "runtime_core.hpp"

@@ -21,9 +21,9 @@
 
 #include <system_error>
 
-#include "runnel/context.hpp"
-#include "runnel/detail/timer_node.hpp"
-#include "runnel/detail/wait.hpp"
+#include <runnel/context.hpp>
+#include <runnel/detail/timer_node.hpp>
+#include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
 

@@ -1,5 +1,5 @@
 // See fork.hpp; its steps and invariants are named here.
-#include "runnel/fork.hpp"
+#include <runnel/fork.hpp>
 
 #include "runtime_core.hpp"
 #include "task_life.hpp"
@@ -38,8 +38,9 @@ std::coroutine_handle<> fork_branch::done(std::coroutine_handle<>, promise_base&
     fork_join& meeting = *join;
     fork_branch* sibling = this + 1;
     if (current.kind == task_kind::fork && current.owner == this) {
+        // acq_rel: pairs with the heirs' releases, as in task_end_base::done().
         if (current.left_scopes &&
-            current.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) {  // as in done()
+            current.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) {
             here.running = nullptr;
             return std::noop_coroutine();  // S4: arrive_late() follows
         }

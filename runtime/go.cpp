@@ -1,5 +1,5 @@
 // The start and the end of a task: detail/spawning.hpp has the steps.
-#include "runnel/go.hpp"
+#include <runnel/go.hpp>
 
 #include <cassert>
 #include <cstdio>
@@ -43,7 +43,7 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     task.refused = 0;
     task.pinned = UINT32_MAX;
     task.joiner = nullptr;
-    task.holds.store(1, std::memory_order_relaxed);
+    task.holds.store(1, std::memory_order_relaxed);  // relaxed: see ctx above
     task.id = next_id(here);
     if (ours)
         here->counts.started.add();

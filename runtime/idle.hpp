@@ -24,7 +24,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "runnel/detail/spin_lock.hpp"
+#include <runnel/detail/spin_lock.hpp>
 
 namespace runnel::detail {
 

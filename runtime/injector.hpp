@@ -6,7 +6,7 @@
 
 #include <atomic>
 
-#include "runnel/detail/wait.hpp"
+#include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
 

@@ -15,7 +15,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "runnel/detail/wait.hpp"
+#include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
 

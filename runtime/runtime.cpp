@@ -1,5 +1,5 @@
 // The public runtime, and run(): a program's whole life. The engine is in runtime_core.cpp.
-#include "runnel/runtime.hpp"
+#include <runnel/runtime.hpp>
 
 #include <poll.h>
 #include <pthread.h>

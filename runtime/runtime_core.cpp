@@ -152,6 +152,7 @@ void runtime_core::cancel_root_tasks() noexcept {
         if (task.runtime.load(std::memory_order_relaxed) != this) return;
         const std::uint64_t word = task.word.load();
         const std::uint64_t state = word & word_bits::state_mask;
+        // relaxed: as above.
         if ((state == word_bits::armed || state == word_bits::armed_io) &&
             task.ctx.load(std::memory_order_relaxed) == root_)
             finish(task, claim(task, word, wait_code::cancelled));
@@ -173,9 +174,9 @@ bool runtime_core::wait_until_quiet(nanoseconds_t deadline, bool cancelling) noe
 std::size_t runtime_core::report_stuck() noexcept {
     std::size_t stuck = 0;
     for_each_block([&](task_block& task) {
-        if (task.runtime.load(std::memory_order_relaxed) != this || task.kind == task_kind::thread ||
-            task.ended)  // relaxed: a report about tasks that do not move
-            return;
+        // relaxed: a report about tasks that do not move.
+        if (task.runtime.load(std::memory_order_relaxed) != this) return;
+        if (task.kind == task_kind::thread || task.ended) return;
         if (++stuck <= 16)
             std::fprintf(stderr, "runnel: task %llu of '%s', started at %s:%u, did not stop\n",
                          static_cast<unsigned long long>(task.id), settings.name().c_str(),

@@ -30,7 +30,7 @@
 #include "context_node.hpp"
 #include "idle.hpp"
 #include "monitor.hpp"
-#include "runnel/runtime.hpp"
+#include <runnel/runtime.hpp>
 #include "worker.hpp"
 
 namespace runnel::detail {
@@ -49,6 +49,7 @@ public:
     void begin_stopping() noexcept;
     bool stopping() const noexcept { return stopping_.load(); }
     bool leaving() const noexcept {
+        // relaxed: pairs with nothing; the unpark() that follows the store makes it seen.
         return leaving_.load(std::memory_order_relaxed);
     }  // relaxed: unpark() follows it
 

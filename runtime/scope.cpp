@@ -3,7 +3,7 @@
 // The object and each child hold a reference on the state. The children are only counted: a child that
 // ends tells its failure and gives its frame back (S3). Who brings the count to zero wakes join(), or,
 // when the scope was left (S4), releases the enclosing task.
-#include "runnel/scope.hpp"
+#include <runnel/scope.hpp>
 
 #include <cstdio>
 

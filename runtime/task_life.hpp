@@ -1,8 +1,8 @@
 // task_life: the beginning and the end of a task block, for the files that start or end one.
 #pragma once
 
-#include "runnel/detail/spawning.hpp"
-#include "runnel/detail/wait.hpp"
+#include <runnel/detail/spawning.hpp>
+#include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
 

@@ -10,7 +10,7 @@
 
 #include <cstddef>
 
-#include "runnel/detail/wait.hpp"
+#include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
 

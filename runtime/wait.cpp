@@ -1,5 +1,5 @@
 // The steps of a wait; detail/wait.hpp has the protocol and names them.
-#include "runnel/detail/wait.hpp"
+#include <runnel/detail/wait.hpp>
 
 #include <algorithm>
 #include <cassert>
@@ -7,7 +7,7 @@
 
 #include "brake.hpp"
 #include "context_node.hpp"
-#include "runnel/result.hpp"
+#include <runnel/result.hpp>
 #include "worker.hpp"
 
 namespace runnel::detail {

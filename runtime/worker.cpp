@@ -272,6 +272,7 @@ void worker::run_task(task_block& task) noexcept {
     running = &task;
     budget = budget_per_resumption;
     counts.polls.add();
+    // relaxed: a hint, one writer.
     heartbeat_.store(heartbeat_.load(std::memory_order_relaxed) + 1,
                      std::memory_order_relaxed);  // relaxed: a hint
     task.leaf.resume();

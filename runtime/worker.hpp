@@ -27,9 +27,9 @@
 #include "fork_deque.hpp"
 #include "injector.hpp"
 #include "run_queue.hpp"
-#include "runnel/detail/driver.hpp"
-#include "runnel/detail/wait.hpp"
-#include "runnel/detail/worker_local.hpp"
+#include <runnel/detail/driver.hpp>
+#include <runnel/detail/wait.hpp>
+#include <runnel/detail/worker_local.hpp>
 #include "task_slab.hpp"
 #include "timers.hpp"
 
@@ -41,6 +41,7 @@ class runtime_core;
 class counter {
 public:
     void add(std::uint64_t n = 1) noexcept {
+        // relaxed: one writer; readers want a number, not an order.
         value_.store(value_.load(std::memory_order_relaxed) + n,
                      std::memory_order_relaxed);  // relaxed: see above
     }

@@ -13,14 +13,14 @@
 namespace rn = runnel;
 using namespace std::chrono_literals;
 
-rn::task<> count(rn::sender<int> out) {
-    for (int i = 1; co_await out.send(i); ++i) {  // false: closed or cancelled, nobody wants more
+rn::task<> count(rn::sender<long> out) {
+    for (long i = 1; co_await out.send(i); ++i) {  // false: closed or cancelled, nobody wants more
     }
 }  // the last sender is gone: the channel closes
 
-rn::task<> square(rn::receiver<int> in, rn::sender<long> out) {
+rn::task<> square(rn::receiver<long> in, rn::sender<long> out) {
     while (auto n = co_await in.recv())  // ends when closed and drained, or cancelled
-        if (!co_await out.send(long{*n} * *n)) co_return;
+        if (!co_await out.send(*n * *n)) co_return;
 }
 
 rn::task<long> add_up(rn::receiver<long> squares) {
@@ -39,7 +39,7 @@ rn::task<long> add_up(rn::receiver<long> squares) {
 }
 
 rn::task<> pipeline(rn::scope& s, long& sum) {
-    auto [numbers, to_square] = rn::make_channel<int>(0);
+    auto [numbers, to_square] = rn::make_channel<long>(0);
     auto [squared, to_add] = rn::make_channel<long>(16);
     s.spawn(count, std::move(numbers));
     for (int i = 0; i < 3; ++i) s.spawn(square, to_square.share(), squared.share());
