@@ -6,12 +6,14 @@
 //   clang++-19 -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -I examples
 //       tests/examples/resp_fuzz.cpp examples/pubsub/resp.cpp -lfmt -o resp_fuzz
 //   ./resp_fuzz -max_total_time=600 -dict=tests/examples/resp.dict
+#include <sanitizer/allocator_interface.h>
+
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +23,10 @@
 namespace {
 
 std::size_t largest_allocation = 0;
+
+void note(const volatile void*, std::size_t size) { largest_allocation = std::max(largest_allocation, size); }
+void ignore(const volatile void*) {}
+[[maybe_unused]] const int hooked = __sanitizer_install_malloc_and_free_hooks(note, ignore);
 
 void require(bool condition, const char* what) {
     if (condition) return;
@@ -66,15 +72,6 @@ std::string parse(std::string_view stream, cutter pieces) {
     return found + parser.error();
 }
 }
-
-// Only the size is noted; the sanitizer's malloc does the work.
-void* operator new(std::size_t size) {
-    if (size > largest_allocation) largest_allocation = size;
-    if (void* memory = std::malloc(size)) return memory;
-    throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view input(reinterpret_cast<const char*>(data), size);
