@@ -45,13 +45,16 @@ public:
         last = wake.task;
     }
     void finish_all() noexcept {
-        finish_chain(first_, claimed::won);
+        if (first_ != nullptr && first_ == last_)
+            finish(*first_, claimed::won);  // alone: next to run
+        else
+            finish_chain(first_, claimed::won);
         finish_chain(first_held_, claimed::won_held);
     }
 
 private:
     static void finish_chain(task_block* task, claimed how) noexcept {
-        while (task != nullptr) finish(*std::exchange(task, task->queue_next), how);
+        while (task != nullptr) finish_in_turn(*std::exchange(task, task->queue_next), how);
     }
 
     task_block* first_ = nullptr;

@@ -25,9 +25,9 @@ struct timer_heap::due_batch {
             if (callback != nullptr)
                 callback->run();
             else if (task != nullptr)
-                finish(*task, claim(*task, ticket, word_bits::code_of(ticket)));
-            else
-                finish(wake);
+                finish_in_turn(*task, claim(*task, ticket, word_bits::code_of(ticket)));
+            else if (wake.task != nullptr)
+                finish_in_turn(*wake.task, wake.held ? claimed::won_held : claimed::won);
         }
     };
 

@@ -1,4 +1,4 @@
-// The timers of a worker, against a slow reference: a list that is sorted again for every look.
+// The timers of a worker, against a slow reference: a sorted list.
 #include "runtime/timers.hpp"
 
 #include <doctest/doctest.h>
@@ -43,10 +43,14 @@ struct noted_timer final : timer_callback {
     std::vector<int>& fired;
 };
 
-/// What should happen: entries in the order of insertion, sorted stably when something is due.
+/// What should happen: a list that is kept sorted, equal deadlines in the order of insertion.
 class reference_timers {
 public:
-    void insert(int id, nanoseconds_t when) { entries_.push_back({when, id}); }
+    void insert(int id, nanoseconds_t when) {
+        const auto later =
+            std::find_if(entries_.begin(), entries_.end(), [when](const entry& e) { return e.when > when; });
+        entries_.insert(later, {when, id});
+    }
     bool remove(int id) {
         const auto found =
             std::find_if(entries_.begin(), entries_.end(), [id](const entry& e) { return e.id == id; });
@@ -55,18 +59,12 @@ public:
         return true;
     }
     void fire_due(nanoseconds_t now, std::vector<int>& fired) {
-        std::stable_sort(entries_.begin(), entries_.end(),
-                         [](const entry& a, const entry& b) { return a.when < b.when; });
         while (!entries_.empty() && entries_.front().when <= now) {
             fired.push_back(entries_.front().id);
             entries_.erase(entries_.begin());
         }
     }
-    nanoseconds_t earliest() const {
-        nanoseconds_t least = no_deadline;
-        for (const entry& e : entries_) least = std::min(least, e.when);
-        return least;
-    }
+    nanoseconds_t earliest() const { return entries_.empty() ? no_deadline : entries_.front().when; }
     std::size_t size() const { return entries_.size(); }
 
 private:
@@ -93,9 +91,9 @@ struct fake_driver final : driver {
 void play_against_reference(unsigned seed) {
     small_random random(seed);
     std::vector<int> fired, expected;
-    timer_heap heap;
-    reference_timers reference;
     std::deque<noted_timer> timers;
+    timer_heap heap;  // after the timers: it refers to them
+    reference_timers reference;
     nanoseconds_t now = 0;
     const int spread = 1 + random.below(50);  // small: many equal deadlines
     for (int step = 0; step < 300; ++step) {
@@ -131,8 +129,8 @@ TEST_CASE("timers: random insertions, removals and firings agree with a sorted l
 
 TEST_CASE("timers: equal deadlines fire in the order of insertion, also beyond one batch") {
     std::vector<int> fired, expected;
-    timer_heap heap;
     std::deque<noted_timer> timers;
+    timer_heap heap;
     for (int i = 0; i < 1000; ++i) {
         timers.emplace_back(i, 5, fired);
         heap.insert(timers.back().node);
@@ -156,8 +154,8 @@ TEST_CASE("timers: the order of insertion survives the overflow of its counter")
 
 TEST_CASE("timers: link says whether the deadline is the new earliest") {
     std::vector<int> fired;
-    timer_heap heap;
     noted_timer late(0, 20, fired), early(1, 10, fired), between(2, 15, fired), tie(3, 10, fired);
+    timer_heap heap;
     heap.lock.lock();
     CHECK(heap.link(late.node));
     CHECK(heap.link(early.node));
@@ -218,9 +216,9 @@ TEST_CASE("timers: a tick is handed over under the lock and may set its next dea
 TEST_CASE("timers: another thread's earlier deadline wakes the owner, a later one does not") {
     std::vector<int> fired;
     fake_driver owner;
+    noted_timer late(0, 20, fired), early(1, 10, fired), later(2, 30, fired);
     timer_heap heap;
     heap.set_owner(&owner);
-    noted_timer late(0, 20, fired), early(1, 10, fired), later(2, 30, fired);
     heap.insert(late.node);
     CHECK(owner.wakes == 1);
     heap.insert(early.node);

@@ -123,6 +123,9 @@ claimed claim_io(task_block& task, std::uint64_t word, unsigned code) noexcept;
 
 /// Makes a claim known: the task goes into a run queue. Nothing of its frame may be touched after.
 inline void finish(task_block& task, claimed how) noexcept;
+/// The same for one of several that were claimed together: they go on in the order of these calls, after
+/// what waits already. finish() puts a task before it, so that the last of several would be the first.
+inline void finish_in_turn(task_block& task, claimed how) noexcept;
 
 /// Puts a task that nobody else can claim into a run queue: of the current worker (as the next to
 /// run) when it belongs to the same runtime, else of the runtime. Threads: any.
@@ -239,5 +242,12 @@ inline void finish(task_block& task, claimed how) noexcept {
         return;
     }
     schedule(task);
+}
+
+inline void finish_in_turn(task_block& task, claimed how) noexcept {
+    if (how == claimed::won)
+        schedule_back(task);
+    else
+        finish(task, how);  // held by a dump, which keeps no order
 }
 }
