@@ -29,8 +29,8 @@ public:
 
     /// A worker has woken up. Cost: a load, and a system call if the monitor was in its long sleep.
     void note_awake() noexcept {
-        // relaxed: a hint; a wake-up missed here is made up for by the next.
-        if (long_sleep_.load(std::memory_order_relaxed) != 0) end_long_sleep();
+        // seq_cst, after the worker was counted as awake: see long_sleep().
+        if (long_sleep_.load() != 0) end_long_sleep();
     }
 
 private:

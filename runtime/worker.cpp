@@ -257,11 +257,11 @@ void worker::sleep(bool was_searching) noexcept {
         if (state_.compare_exchange_strong(seen, asleep)) {
             counts.parks.add();
             driver_->wait(timers.earliest());
-            core.watch.note_awake();
         }
         state_.exchange(awake);  // seq_cst, an exchange: we see what the one that woke us wrote
     }
     if (!core.idle.come_back(index)) searching_ = true;  // whoever took us off the sleepers has counted us so
+    core.watch.note_awake();  // M1: now that we are counted as awake
 }
 
 void worker::run_task(task_block& task) noexcept {

@@ -37,17 +37,14 @@ namespace runnel::detail {
 
 class runtime_core;
 
-/// Counts of one worker: written by it, read by anybody (relaxed: they order nothing).
+/// Counts of one worker: written by it, read by anybody.
 class counter {
 public:
     void add(std::uint64_t n = 1) noexcept {
-        // relaxed: one writer; readers want a number, not an order.
-        value_.store(value_.load(std::memory_order_relaxed) + n,
-                     std::memory_order_relaxed);  // relaxed: see above
+        // relaxed: one writer. release: pairs with get(); who sees that a task has ended sees what it started.
+        value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_release);
     }
-    std::uint64_t get() const noexcept {
-        return value_.load(std::memory_order_relaxed);
-    }  // relaxed: see above
+    std::uint64_t get() const noexcept { return value_.load(std::memory_order_acquire); }  // pairs with add()
 
 private:
     std::atomic<std::uint64_t> value_{0};

@@ -166,7 +166,7 @@ public:
         if (how == claimed::won || how == claimed::won_held) entries_[count_++] = {&task, how};
     }
     void finish_all() noexcept {
-        for (std::size_t i = 0; i < count_; ++i) finish(*entries_[i].task, entries_[i].how);
+        for (std::size_t i = 0; i < count_; ++i) finish_in_turn(*entries_[i].task, entries_[i].how);
         count_ = 0;
     }
 
