@@ -28,7 +28,8 @@ def main(folder):
             if offset:
                 misplaced += 1
                 plain = subprocess.run(["c++filt", name], check=True, text=True, stdout=subprocess.PIPE).stdout
-                print(f"{path}: {plain.split('(')[0]}: misplaced frame: declare a local variable in this coroutine")
+                name = plain.replace("(anonymous namespace)::", "").split("(")[0]
+                print(f"{path}: {name}: misplaced frame: declare a local variable in this coroutine")
     print(f"frames: {coroutines} coroutines in {len(objects)} objects, {misplaced} misplaced")
     return 1 if misplaced else 0
 
