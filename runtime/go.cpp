@@ -53,10 +53,13 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     return task;
 }
 
-void end_block(task_block& task) noexcept {
+void leave_context(task_block& task) noexcept {
     leave_members(task);
     context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
     if (!ctx->scanned()) ctx->unref();
+}
+
+void count_end(const task_block& task) noexcept {
     runtime_core& core = *task.runtime.load(std::memory_order_relaxed);  // relaxed: our own
     worker* here = current_worker();
     const bool ours = here != nullptr && &here->core == &core;
@@ -64,6 +67,11 @@ void end_block(task_block& task) noexcept {
         here->counts.ended.add();
     else
         core.outside_started.fetch_sub(1, std::memory_order_release);  // release: pairs with live()
+}
+
+void end_block(task_block& task) noexcept {
+    leave_context(task);
+    count_end(task);
 }
 
 void free_ended(task_block& task) noexcept {
@@ -107,11 +115,31 @@ void unhandled(const task_block& of, std::exception_ptr what) noexcept {
     std::abort();
 }
 
-/// A task of go(): tell who joins, or free all when the handle is gone.
-static void end_spawned(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
-    end_block(task);
+static bool has_handle(task_block& task) noexcept {
     task.ending.lock.lock();
+    const bool lives = task.handle_lives;
+    task.ending.lock.unlock();
+    return lives;
+}
+
+/// A task of go() whose handle is gone.
+static void end_detached(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
+    if (end.failed(promise)) unhandled(task, end.take_exception(promise));
+    task.frame.destroy();
+    end_block(task);
+    free_ended(task);
+}
+
+/// A task of go(): keeps its outcome for the handle, and tells who joins.
+static void end_spawned(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
+    if (!has_handle(task)) return end_detached(task, end, promise);
+    void* kept = end.keep(promise);
+    task.frame.destroy();  // what the task was given is gone when somebody learns that it has ended
+    leave_context(task);
+    task.ending.lock.lock();
+    task.owner = kept;
     task.ended = true;
+    count_end(task);  // under the lock: who sees that it has not ended knows that the runtime is there
     const bool handle_lives = task.handle_lives;
     wait_node* joiner = std::exchange(task.joiner, nullptr);
     task_block* waiter = nullptr;
@@ -123,10 +151,9 @@ static void end_spawned(task_block& task, const task_end_base& end, promise_base
     }
     task.ending.lock.unlock();
     if (waiter != nullptr)
-        finish(*waiter, how);  // from here on handle and frame may be gone, if handle_lives
-    if (handle_lives) return;
-    if (end.failed(promise)) unhandled(task, end.take_exception(promise));
-    task.frame.destroy();
+        finish(*waiter, how);
+    if (handle_lives) return;  // it frees block and outcome, and may have done so
+    end.discard(kept, task);
     free_ended(task);
 }
 
@@ -168,27 +195,22 @@ void join_case::delist() noexcept {
     }
 }
 
-bool block_has_ended(task_block& of) noexcept {
-    of.ending.lock.lock();
-    const bool ended = of.ended;
-    of.ending.lock.unlock();
-    return ended;
-}
-
 std::uint64_t block_id(const task_block& of) noexcept { return of.id; }
+void* kept_outcome(const task_block& of) noexcept { return of.owner; }
 
-void drop_handle(task_block& of) noexcept {
+void drop_handle(task_block& of, const task_end_base& end) noexcept {
     of.ending.lock.lock();
     of.handle_lives = false;
     const bool ended = of.ended;
     of.ending.lock.unlock();
     if (!ended) return;
-    of.frame.destroy();
+    end.discard(of.owner, of);
     free_ended(of);
 }
 
-void join_on_thread(join_case& end, task_block& of) {
-    wait_on_thread(end, *of.runtime.load(std::memory_order_relaxed));  // relaxed: set when it was started
+bool join_on_thread(join_case& end, task_block& of) {
+    // relaxed: set when it was started. The runtime may be gone, if the task has ended.
+    return wait_on_thread(end, *of.runtime.load(std::memory_order_relaxed)) == 0;
 }
 
 wait_object& refused_object() noexcept {

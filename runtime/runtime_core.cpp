@@ -233,28 +233,28 @@ void wake_thread(task_block& task) noexcept {
 unsigned wait_on_thread(wait_case& only, runtime_core& core) {
     check(tls_worker == nullptr, "a worker must not wait in a blocking call: co_await it instead");
     wait_object* object = only.object();
-    thread_sleep sleep;
-    task_block& task = begin_block(core, core.root(), task_kind::thread);
-    task.owner = &sleep;
-    task.routed = true;
-    const std::uint64_t ticket = next_ticket(task);
-    object->lock.lock();
     late_wake wake;
-    unsigned code = 0;
+    object->lock.lock();
     if (only.try_now(wake)) {
         object->lock.unlock();
         finish(wake);
-    } else {
-        only.enlist(task, ticket);
-        arm(task, ticket, {});
-        object->lock.unlock();
-        while (sleep.woken.load(std::memory_order_acquire) == 0)  // acquire: pairs with wake_thread()
-            ::syscall(SYS_futex, &sleep.woken, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
-        code = word_bits::code_of(task.word.load(std::memory_order_relaxed));  // relaxed: acquired by woken
-        object->lock.lock();
-        only.delist();
-        object->lock.unlock();
+        return 0;
     }
+    // Shielded: when the root is cancelled the tasks end, and then so does this wait, with its value.
+    thread_sleep sleep;
+    task_block& task = begin_block(core, core.shield(), task_kind::thread);
+    task.owner = &sleep;
+    task.routed = true;
+    const std::uint64_t ticket = next_ticket(task);
+    only.enlist(task, ticket);
+    arm(task, ticket, {});
+    object->lock.unlock();
+    while (sleep.woken.load(std::memory_order_acquire) == 0)  // acquire: pairs with wake_thread()
+        ::syscall(SYS_futex, &sleep.woken, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
+    const unsigned code = word_bits::code_of(task.word.load(std::memory_order_relaxed));  // relaxed: acquired
+    object->lock.lock();
+    only.delist();
+    object->lock.unlock();
     end_block(task);
     free_ended(task);
     return code;

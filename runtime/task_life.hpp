@@ -10,6 +10,9 @@ namespace runnel::detail {
 task_block& begin_block(runtime_core& core, context_node& under, task_kind kind);
 /// It will not run or wait any more: leaves its context, is not live. The block itself may be kept.
 void end_block(task_block& task) noexcept;
+/// The two halves of that. After the second the runtime may go, unless its own worker does this.
+void leave_context(task_block& task) noexcept;
+void count_end(const task_block& task) noexcept;
 /// Nobody needs it: back into the slab.
 void free_ended(task_block& task) noexcept;
 
@@ -22,7 +25,8 @@ void arrive_late(task_block& branch_task) noexcept;
 /// A left scope of `heir` has no children any more.
 void release_hold(task_block& heir) noexcept;
 
-/// Waits for `only` on a plain thread; nothing cancels it but the runtime's root. Its wait code.
+/// Waits for `only` on a plain thread: 0, or a wait code when the runtime gave up its tasks. While `only` is
+/// not ready `core` must be there (looked at under the lock of its object); it stays there until the return.
 unsigned wait_on_thread(wait_case& only, runtime_core& core);
 /// Ends such a thread's sleep.
 void wake_thread(task_block& task) noexcept;

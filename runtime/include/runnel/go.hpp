@@ -42,11 +42,12 @@ private:
     wait_node node_;
 };
 
-/// Gives up the handle's part of a block. Frees the frame if the task has ended, after `report_failure`.
-void drop_handle(task_block& of) noexcept;
-/// Waits on a plain thread. check()s that it is one.
-void join_on_thread(join_case& end, task_block& of);
-[[noreturn]] void unhandled(const task_block& of, std::exception_ptr what) noexcept;
+/// Gives up the handle's part of a block, and frees all if the task has ended: else its end does that.
+void drop_handle(task_block& of, const task_end_base& end) noexcept;
+/// Waits on a plain thread; false: given up. check()s that it is one.
+bool join_on_thread(join_case& end, task_block& of);
+/// Of a block that has ended.
+void* kept_outcome(const task_block& of) noexcept;
 }
 
 template <class T = void>
@@ -86,14 +87,10 @@ public:
         return *this;
     }
     ~join_handle() {
-        if (block_ == nullptr) return;
-        if (has_ended() && !taken_ && frame_.promise().out.failed())
-            detail::unhandled(*block_, frame_.promise().out.take_exception());
-        detail::drop_handle(*block_);
+        if (block_ != nullptr) detail::drop_handle(*block_, detail::end_of_task<T>);
     }
     void swap(join_handle& other) noexcept {
         std::swap(block_, other.block_);
-        std::swap(frame_, other.frame_);
         std::swap(taken_, other.taken_);
         std::swap(refused_, other.refused_);
     }
@@ -108,9 +105,10 @@ public:
         return join_operation<T>(*this);
     }
     /// The same for a plain thread. Misuse on a worker is check()ed.
+    /// Returns       as above; errc::stopping also when the runtime gave up a task that did not stop.
     detail::joined_t<T> wait() {
         join_operation<T> end = join();
-        if (block_ != nullptr) detail::join_on_thread(end, *block_);
+        if (block_ != nullptr && !detail::join_on_thread(end, *block_)) return errc::stopping;
         return take();
     }
 
@@ -144,35 +142,31 @@ private:
         detail::await_one<join_operation<T>> inner_;
     };
 
-    bool has_ended() const noexcept;
-
     result_type take() {
         if (refused_) return errc::stopping;
         detail::check(!taken_, "join_handle: joined twice");
         taken_ = true;
         if constexpr (std::is_void_v<T>) {
-            frame_.promise().out.take();
+            outcome().take();
             return {};
         } else {
-            return result_type(frame_.promise().out.take());
+            return result_type(outcome().take());
         }
     }
 
+    detail::outcome<T>& outcome() const noexcept {
+        return *static_cast<detail::outcome<T>*>(detail::kept_outcome(*block_));
+    }
+
     detail::task_block* block_ = nullptr;
-    std::coroutine_handle<detail::task_promise<T>> frame_;
     bool taken_ = false;
     bool refused_ = false;
 };
 
 namespace detail {
-bool block_has_ended(task_block& of) noexcept;
 std::uint64_t block_id(const task_block& of) noexcept;
 }
 
-template <class T>
-bool join_handle<T>::has_ended() const noexcept {
-    return detail::block_has_ended(*block_);
-}
 template <class T>
 std::uint64_t join_handle<T>::id() const noexcept {
     return block_ != nullptr ? detail::block_id(*block_) : 0;
@@ -185,7 +179,6 @@ struct handle_access {
                                std::coroutine_handle<detail::task_promise<T>> frame) noexcept {
         join_handle<T> handle;
         handle.block_ = block;
-        handle.frame_ = frame;
         handle.refused_ = block == nullptr;
         if (block == nullptr) frame.destroy();
         return handle;

@@ -112,8 +112,20 @@ public:
         else if (state_ == has_exception)
             error_.~exception_ptr();
     }
-    outcome(const outcome&) = delete;
-    outcome& operator=(const outcome&) = delete;
+    /// A value whose move throws becomes that exception.
+    outcome(outcome&& other) noexcept {
+        if (other.state_ == has_exception) {
+            set_exception(std::move(other.error_));
+        } else if (other.state_ == has_value) {
+            try {
+                ::new (static_cast<void*>(&value_)) stored(std::move(other.value_));
+                state_ = has_value;
+            } catch (...) {
+                set_exception(std::current_exception());
+            }
+        }
+    }
+    outcome& operator=(outcome&&) = delete;
 
     template <class U>
     void set_value(U&& value) {

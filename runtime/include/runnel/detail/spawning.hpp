@@ -7,7 +7,8 @@
 //   3  the end: `task_end<T>` is told by the final suspension, and does what the block's kind asks for.
 //
 //   G1  what was given to the task lives until its body has ended, and dies on the worker it ended on;
-//   G2  a frame whose result somebody may still want is kept by the block until nobody can.
+//   G2  a result that somebody may still want is moved out of the frame and kept by the block; so a task that
+//       was given the last sender of a channel closes it by ending, whether it is joined or not.
 #pragma once
 
 #include <source_location>
@@ -40,8 +41,9 @@ template <class F, class... Args>
 decltype(auto) call(F&& f, Args&&... args) {
     return std::forward<F>(f)(std::forward<Args>(args)...);
 }
-template <class R, class Object, class... Params, class Self, class... Args>
-decltype(auto) call(R (Object::*f)(Params...), Self&& self, Args&&... args) {
+template <class Function, class Object, class Self, class... Args>
+    requires std::is_function_v<Function>
+decltype(auto) call(Function Object::*f, Self&& self, Args&&... args) {
     if constexpr (std::is_pointer_v<std::remove_cvref_t<Self>>)
         return (self->*f)(std::forward<Args>(args)...);
     else
@@ -97,11 +99,18 @@ auto body(F&& f, Args&&... args) {
 
 // --- 3: the end ------------------------------------------------------------------------------------
 
+/// Stops the program: an exception that nobody can receive.
+[[noreturn]] void unhandled(const task_block& of, std::exception_ptr what) noexcept;
+
 /// The typed half of a task's end: what its promise holds.
 struct task_end_base : completion {
     std::coroutine_handle<> done(std::coroutine_handle<> ended, promise_base& promise) noexcept final;
     virtual bool failed(const promise_base& promise) const noexcept = 0;
     virtual std::exception_ptr take_exception(promise_base& promise) const noexcept = 0;
+    /// Moves value or exception out of the frame (G2); the outcome<T> that discard() frees.
+    virtual void* keep(promise_base& promise) const noexcept = 0;
+    /// Frees what keep() gave. An exception in it that nobody has received stops the program.
+    virtual void discard(void* kept, const task_block& of) const noexcept = 0;
     /// The error of a task<result<…>> that ended with one.
     virtual std::error_code error(const promise_base& promise) const noexcept = 0;
 
@@ -124,6 +133,16 @@ struct task_end final : task_end_base {
     bool failed(const promise_base& p) const noexcept override { return typed(p).out.failed(); }
     std::exception_ptr take_exception(promise_base& p) const noexcept override {
         return typed(p).out.take_exception();
+    }
+    void* keep(promise_base& p) const noexcept override {
+        return ::new (allocate_frame(sizeof(outcome<T>))) outcome<T>(std::move(typed(p).out));
+    }
+    void discard(void* kept, const task_block& of) const noexcept override {
+        auto* out = static_cast<outcome<T>*>(kept);
+        if (out->failed())
+            if (std::exception_ptr what = out->take_exception(); what != nullptr) unhandled(of, std::move(what));
+        out->~outcome<T>();
+        free_frame(out, sizeof(outcome<T>));
     }
     std::error_code error(const promise_base& p) const noexcept override {
         if constexpr (!std::is_void_v<T> && !std::is_reference_v<T> && holds_error<T>) {

@@ -1,0 +1,339 @@
+// Tasks that run on their own: what they keep alive, what a handle can do, where an exception goes.
+#include <doctest/doctest.h>
+#include <runnel/sync.hpp>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "support/child.hpp"
+#include "support/counted.hpp"
+#include "support/level.hpp"
+#include "support/runtimes.hpp"
+
+namespace rn = runnel;
+using namespace std::chrono_literals;
+using support::counted;
+using support::run_on;
+using support::workers;
+
+namespace {
+
+// --- What a task keeps alive ------------------------------------------------------------------------
+
+rn::task<int> takes_values(counted c, int n) {
+    co_await rn::yield();
+    co_return c.value() + n;
+}
+rn::task<int> takes_references(const counted& c, const std::string& text) {
+    co_await rn::yield();
+    co_return c.value() + static_cast<int>(text.size());
+}
+rn::task<std::string> takes_a_view(std::string_view text) {
+    co_await rn::yield();
+    co_return std::string(text);
+}
+
+TEST_CASE("go: arguments live in the task, also those that it takes by reference or as a view") {
+    counted::reset();
+    run_on(1, []() -> rn::task<> {
+        auto values = rn::go(takes_values, counted(1), 2);
+        auto references = rn::go(takes_references, counted(1), std::string(100, 'x'));
+        auto view = rn::go(takes_a_view, std::string(100, 'y'));
+        CHECK((co_await values).value() == 3);
+        CHECK((co_await references).value() == 101);
+        CHECK((co_await view).value() == std::string(100, 'y'));
+    });
+    CHECK(counted::live() == 0);
+    CHECK(counted::errors() == 0);
+}
+
+TEST_CASE("go: what a lambda captured lives as long as its task") {
+    counted::reset();
+    run_on(1, []() -> rn::task<> {
+        rn::join_handle<int> end;
+        {
+            const counted outer(5);
+            auto lambda = [outer]() -> rn::task<int> {
+                co_await rn::yield();
+                co_return outer.value();
+            };
+            end = rn::go(std::move(lambda));
+        }
+        CHECK((co_await end).value() == 5);
+    });
+    CHECK(counted::live() == 0);
+    CHECK(counted::errors() == 0);
+}
+
+struct greeter {
+    std::string name;
+    rn::task<std::string> greet(int times) const {
+        co_await rn::yield();
+        std::string all;
+        for (int i = 0; i < times; ++i) all += name;
+        co_return all;
+    }
+};
+
+TEST_CASE("go: member functions, of an object that is moved in or pointed to") {
+    run_on(1, []() -> rn::task<> {
+        const greeter here{"hi"};
+        auto pointed = rn::go(&greeter::greet, &here, 2);
+        greeter there{"ho"};
+        auto owned = rn::go(&greeter::greet, std::move(there), 1);
+        CHECK((co_await pointed).value() == "hihi");
+        CHECK((co_await owned).value() == "ho");
+    });
+}
+
+rn::task<> adds(int& sum, int n) {
+    co_await rn::yield();
+    sum += n;
+}
+
+TEST_CASE("go: borrow() gives the task a reference to what outlives it") {
+    run_on(1, []() -> rn::task<> {
+        int sum = 1;
+        auto end = rn::go(adds, rn::borrow(sum), 2);
+        co_await end;
+        CHECK(sum == 3);
+    });
+}
+
+rn::task<> waits(rn::event& door) { co_await door.wait(); }
+rn::task<> holds(rn::event& door, counted) { co_await door.wait(); }
+
+TEST_CASE("go: what a task was given dies when its body has ended, not when it is joined") {
+    counted::reset();
+    run_on(1, []() -> rn::task<> {
+        rn::event door;
+        auto end = rn::go(holds, rn::borrow(door), counted(1));
+        co_await rn::yield();
+        CHECK(counted::live() == 1);
+        door.set();
+        co_await rn::yield();
+        CHECK(counted::live() == 0);  // or a producer would keep its channel open until it is joined
+        CHECK(co_await end);
+    });
+    CHECK(counted::live() == 0);
+}
+
+// --- Handles ------------------------------------------------------------------------------------------
+
+rn::task<int> seven() { co_return 7; }
+rn::task<std::unique_ptr<int>> boxed() { co_return std::make_unique<int>(8); }
+rn::task<rn::result<int>> refuses() { co_return rn::errc::closed; }
+
+TEST_CASE("join_handle: gives the value, whether the task has ended before or after the join") {
+    run_on(1, []() -> rn::task<> {
+        auto later = rn::go(seven);
+        CHECK((co_await later).value() == 7);
+        auto before = rn::go(boxed);
+        co_await rn::yield();
+        co_await rn::yield();
+        const auto box = co_await before;
+        CHECK(**box == 8);
+        CHECK(!before.joinable());
+    });
+}
+
+TEST_CASE("join_handle: the error of a task<result<T>> is the error of the join") {
+    run_on(1, []() -> rn::task<> {
+        auto end = rn::go(refuses);
+        const auto got = co_await end;
+        CHECK(got.error() == rn::errc::closed);
+    });
+}
+
+TEST_CASE("join_handle: dropped or detached, its task runs on") {
+    run_on(1, []() -> rn::task<> {
+        int sum = 0;
+        rn::event door;
+        const auto body = [&]() -> rn::task<> {
+            co_await door.wait();
+            ++sum;
+        };
+        rn::go(body);
+        auto end = rn::go(body);
+        end.detach();
+        CHECK(!end.joinable());
+        co_await rn::yield();
+        door.set();
+        while (sum < 2) co_await rn::yield();
+    });
+}
+
+TEST_CASE("join_handle: a cancelled join ends the wait, not the task; it can be joined again") {
+    run_on(1, []() -> rn::task<> {
+        rn::event door;
+        auto end = rn::go(waits, rn::borrow(door));
+        const auto late = co_await rn::with_timeout(1ms, end.join());
+        CHECK(late.error() == rn::errc::timed_out);
+        CHECK(end.joinable());
+        door.set();
+        CHECK(co_await end);
+    });
+}
+
+TEST_CASE("join_handle: wait() on a plain thread") {
+    rn::runtime background(workers(2));
+    auto end = background.spawn(takes_values, counted(2), 3);
+    CHECK(end.id() != 0);
+    CHECK(end.wait().value() == 5);
+}
+
+TEST_CASE("join_handle: outlives its runtime") {
+    rn::join_handle<int> end;
+    {
+        rn::runtime gone(workers(1));
+        end = gone.spawn(seven);
+    }
+    CHECK(end.wait().value() == 7);
+}
+
+TEST_CASE("join_handle: a thread that waits has the value also when the task ends after the cancel of the root") {
+    rn::runtime background(workers(2).grace(0s));
+    const auto slow = []() -> rn::task<std::string> {
+        co_await rn::shielded(rn::sleep_for(50ms));
+        co_return std::string(100, 'z');
+    };
+    auto end = background.spawn(slow);
+    std::thread stopper([&] { background.stop().value(); });
+    CHECK(end.wait().value() == std::string(100, 'z'));
+    stopper.join();
+}
+
+// --- Exceptions -----------------------------------------------------------------------------------------
+
+rn::task<int> fails() {
+    co_await rn::yield();
+    throw std::runtime_error("kaboom");
+}
+
+TEST_CASE("join_handle: an exception goes to who joins") {
+    run_on(1, []() -> rn::task<> {
+        auto end = rn::go(fails);
+        CHECK_THROWS_WITH(co_await end, "kaboom");
+    });
+    rn::runtime background(workers(1));
+    auto end = background.spawn(fails);
+    CHECK_THROWS_WITH((void)end.wait(), "kaboom");
+}
+
+TEST_CASE("child: a task without a handle throws" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        rn::go(fails);
+        co_await rn::sleep_for(10s);
+    });
+}
+TEST_CASE("child: a task that threw loses its handle" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        auto end = rn::go(fails);
+        co_await rn::sleep_for(5ms);
+    });
+}
+TEST_CASE("child: a task throws no std::exception" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        const auto body = []() -> rn::task<> {
+            throw 5;
+            co_return;
+        };
+        rn::go(body);
+        co_await rn::sleep_for(10s);
+    });
+}
+
+TEST_CASE("go: an exception that nobody can receive ends the program, and says which task and what") {
+    for (const char* test :
+         {"child: a task without a handle throws", "child: a task that threw loses its handle"}) {
+        support::child program(test);
+        const support::child_end& end = program.wait();
+        CHECK(end.killed_by(SIGABRT));
+        CHECK(end.said("go_test.cpp:"));
+        CHECK(end.said("ended by an exception that nobody can receive: kaboom"));
+    }
+    support::child program("child: a task throws no std::exception");
+    CHECK(program.wait().killed_by(SIGABRT));
+    CHECK(program.wait().said("an exception that is no std::exception"));
+}
+
+TEST_CASE("child: a handle is dropped in the moment in which its task throws" * doctest::skip()) {
+    rn::runtime background(workers(2));
+    const auto body = []() -> rn::task<> {
+        throw std::runtime_error("kaboom");
+        co_return;
+    };
+    // Dropped before, while or after it ends: each time somebody has to report it, so the first ends all.
+    for (int i = 0; i < 100'000; ++i) background.spawn(body);
+}
+
+TEST_CASE("go: dropping the handle in the moment of the throw loses no report") {
+    support::child program("child: a handle is dropped in the moment in which its task throws");
+    CHECK(program.wait().killed_by(SIGABRT));
+    CHECK(program.wait().said("kaboom"));
+}
+
+TEST_CASE("child: a handle is joined twice" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        auto end = rn::go(seven);
+        co_await end;
+        co_await end;
+    });
+}
+TEST_CASE("child: go() outside a runtime" * doctest::skip()) { rn::go(seven); }
+TEST_CASE("child: a worker waits like a thread" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        rn::event door;
+        auto end = rn::go(waits, rn::borrow(door));
+        (void)end.wait();
+        co_return;
+    });
+}
+
+TEST_CASE("go: misuse is said aloud") {
+    const auto says = [](const char* test, const char* what) {
+        support::child program(test);
+        return program.wait().killed_by(SIGABRT) && program.wait().said(what);
+    };
+    CHECK(says("child: a handle is joined twice", "joined twice"));
+    CHECK(says("child: go() outside a runtime", "outside a runtime"));
+    CHECK(says("child: a worker waits like a thread", "co_await it instead"));
+}
+
+// --- While the runtime stops --------------------------------------------------------------------------
+
+TEST_CASE("go: refused while the runtime stops; its arguments die, the join says so") {
+    counted::reset();
+    rn::runtime background(workers(1));
+    auto last = background.spawn([]() -> rn::task<bool> {
+        co_await rn::shielded(rn::stopping());
+        auto refused = rn::go(takes_values, counted(1), 2);
+        CHECK(refused.joinable());
+        CHECK(refused.id() == 0);
+        const auto end = co_await rn::shielded(refused.join());
+        co_return end.error() == rn::errc::stopping;
+    });
+    background.stop().value();
+    CHECK(last.wait().value());
+    CHECK(counted::live() == 0);
+}
+
+TEST_CASE("go: a million tasks, each joined, one after the other and all at once") {
+    const int count = support::scaled(20'000, 1'000'000);
+    const auto sum = run_on(2, [count]() -> rn::task<long> {
+        long got = 0;
+        for (int i = 0; i < count; ++i) {
+            auto end = rn::go(seven);
+            got += (co_await end).value();
+        }
+        std::vector<rn::join_handle<int>> ends;
+        for (int i = 0; i < count; ++i) ends.push_back(rn::go(seven));
+        for (auto& end : ends) got += (co_await end).value();
+        co_return got;
+    });
+    CHECK(*sum == 14L * count);
+}
+}
