@@ -132,6 +132,12 @@ decltype(auto) to_keep(Arg&& arg) noexcept {
         return std::forward<Arg>(arg);
 }
 
+/// The call itself. std::apply, because that knows pointers to members too.
+template <class F, class... Args>
+decltype(auto) call_kept(F& f, Args&... args) {
+    return std::apply(std::move(f), std::forward_as_tuple(unwrap(args)...));
+}
+
 template <class R, class F, class... Args>
 class blocking_call final : public job_of<R> {
 public:
@@ -150,9 +156,9 @@ private:
     }
     void run_into_out(F& f, Args&... args) {
         if constexpr (std::is_void_v<R>)
-            detail::call(std::move(f), unwrap(args)...);
+            call_kept(f, args...);
         else
-            this->out.set_value(detail::call(std::move(f), unwrap(args)...));
+            this->out.set_value(call_kept(f, args...));
     }
 
     std::optional<std::tuple<F, Args...>> kept_;
@@ -178,9 +184,12 @@ public:
     result_type complete(unsigned) {
         if (refused()) return refused();
         detail::outcome<R>& out = static_cast<detail::job_of<R>*>(job_)->out;
-        if constexpr (!std::is_void_v<R>) return result_type(out.take());
-        out.take();
-        return result_type();
+        if constexpr (std::is_void_v<R>) {
+            out.take();
+            return {};
+        } else {
+            return result_type(out.take());
+        }
     }
 
 private:
@@ -214,8 +223,8 @@ auto blocking(F&& f, Args&&... args) {
         "blocking: an argument is a view, a reference_wrapper or an array, and the call may outlive what it "
         "refers to. Pass an owning value, or rn::borrow(x) if x outlives the call, also when the task is "
         "cancelled");
-    using returned = decltype(detail::call(std::declval<detail::kept_t<F>>(),
-                                           detail::unwrap(std::declval<detail::kept_t<Args>&>())...));
+    using returned = decltype(detail::call_kept(std::declval<detail::kept_t<F>&>(),
+                                                std::declval<detail::kept_t<Args>&>()...));
     static_assert(!std::is_reference_v<returned>,
                   "blocking: return a value, the call's objects are gone afterwards");
     using R = std::remove_cv_t<returned>;
