@@ -1,4 +1,5 @@
-#include "runnel/address.hpp"
+// Addresses: from text and back, through the system's own functions; see runnel/address.hpp.
+#include <runnel/address.hpp>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,12 +1,13 @@
-#include "runnel/detail/buffer_pool.hpp"
+// The free list of a buffer_pool; see runnel/detail/buffer_pool.hpp.
+#include <runnel/detail/buffer_pool.hpp>
 
 #include <cstdlib>
 #include <cstring>
-#include <runnel/detail/wait.hpp>
-#include <runnel/detail/worker_local.hpp>
 #include <utility>
 
-#include "runnel/detail/io_backend.hpp"
+#include <runnel/detail/io_backend.hpp>
+#include <runnel/detail/wait.hpp>
+#include <runnel/detail/worker_local.hpp>
 
 namespace runnel::detail {
 

@@ -1,12 +1,13 @@
-#include "runnel/detail/descriptor.hpp"
+// The lanes of a socket; runnel/detail/descriptor.hpp names its invariants.
+#include <runnel/detail/descriptor.hpp>
 
 #include <sys/socket.h>
 
 #include <atomic>
-#include <runnel/detail/check.hpp>
 #include <utility>
 
-#include "runnel/detail/socket_calls.hpp"
+#include <runnel/detail/check.hpp>
+#include <runnel/detail/socket_calls.hpp>
 
 namespace runnel::detail {
 

@@ -1,3 +1,4 @@
+// An eventfd; see doorbell.hpp.
 #include "doorbell.hpp"
 
 #include <sys/eventfd.h>

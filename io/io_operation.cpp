@@ -1,12 +1,12 @@
 // The steps of an operation; runnel/detail/io_operation.hpp names them.
-#include "runnel/detail/io_operation.hpp"
+#include <runnel/detail/io_operation.hpp>
 
 #include <cerrno>
+
+#include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/operation.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/result.hpp>
-
-#include "runnel/detail/io_backend.hpp"
 
 namespace runnel::detail {
 

@@ -1,3 +1,4 @@
+// Calls of membarrier(2); see kick.hpp.
 #include "kick.hpp"
 
 #include <linux/membarrier.h>

@@ -1,3 +1,4 @@
+// Setting a ring up, with what to do when it is refused, and the two ends of its queues; see ring.hpp.
 #include "ring.hpp"
 
 #include <atomic>
@@ -26,12 +27,18 @@ const char* advice_for(int error) noexcept {
         case EACCES:
             return "io_uring is forbidden here: by the container's seccomp profile (allow io_uring_setup, "
                    "io_uring_enter and io_uring_register), or by the sysctl kernel.io_uring_disabled";
-        case ENOSYS: return "this kernel has no io_uring: Linux 5.13 or newer is needed";
-        case EINVAL: return "this kernel's io_uring is too old: Linux 5.13 or newer is needed";
-        case ENOMEM: return "not enough memory that may be locked: raise RLIMIT_MEMLOCK (ulimit -l)";
-        case EMFILE: return "this process has too many open files: raise RLIMIT_NOFILE (ulimit -n)";
-        case ENFILE: return "the system has too many open files: raise the sysctl fs.file-max";
-        default: return "is io_uring usable on this machine?";
+        case ENOSYS:
+            return "this kernel has no io_uring: Linux 5.13 or newer is needed";
+        case EINVAL:
+            return "this kernel's io_uring is too old: Linux 5.13 or newer is needed";
+        case ENOMEM:
+            return "not enough memory that may be locked: raise RLIMIT_MEMLOCK (ulimit -l)";
+        case EMFILE:
+            return "this process has too many open files: raise RLIMIT_NOFILE (ulimit -n)";
+        case ENFILE:
+            return "the system has too many open files: raise the sysctl fs.file-max";
+        default:
+            return "is io_uring usable on this machine?";
     }
 }
 

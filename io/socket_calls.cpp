@@ -1,4 +1,5 @@
-#include "runnel/detail/socket_calls.hpp"
+// The system's socket calls; see runnel/detail/socket_calls.hpp.
+#include <runnel/detail/socket_calls.hpp>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -6,12 +7,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+
+#include <runnel/address.hpp>
 #include <runnel/detail/check.hpp>
+#include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/detail/worker_local.hpp>
-
-#include "runnel/address.hpp"
-#include "runnel/detail/io_backend.hpp"
 
 namespace runnel::detail {
 
@@ -47,9 +48,12 @@ int socket_calls::set(int fd, socket_option which, bool on) noexcept {
         return or_error(setsockopt(fd, level, name, &value, sizeof value));
     };
     switch (which) {
-        case socket_option::nodelay: return put(IPPROTO_TCP, TCP_NODELAY);
-        case socket_option::reuse_address: return put(SOL_SOCKET, SO_REUSEADDR);
-        case socket_option::reuse_port: return put(SOL_SOCKET, SO_REUSEPORT);
+        case socket_option::nodelay:
+            return put(IPPROTO_TCP, TCP_NODELAY);
+        case socket_option::reuse_address:
+            return put(SOL_SOCKET, SO_REUSEADDR);
+        case socket_option::reuse_port:
+            return put(SOL_SOCKET, SO_REUSEPORT);
     }
     return -EINVAL;
 }

@@ -2,10 +2,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
-#include <runnel/time.hpp>
 
-#include "runnel/detail/socket_calls.hpp"
-#include "runnel/tcp.hpp"
+#include <runnel/detail/socket_calls.hpp>
+#include <runnel/tcp.hpp>
+#include <runnel/time.hpp>
 
 namespace runnel {
 
@@ -54,12 +54,15 @@ trouble kind_of(std::error_code error) noexcept {
         case ENOPROTOOPT:
         case ETIMEDOUT:
         case EINTR:
-        case EAGAIN: return trouble::of_the_connection;
+        case EAGAIN:
+            return trouble::of_the_connection;
         case EMFILE:
         case ENFILE:
         case ENOBUFS:
-        case ENOMEM: return trouble::of_this_process;
-        default: return trouble::lasting;
+        case ENOMEM:
+            return trouble::of_this_process;
+        default:
+            return trouble::lasting;
     }
 }
 

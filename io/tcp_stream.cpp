@@ -3,8 +3,8 @@
 
 #include <cerrno>
 
-#include "runnel/detail/io_backend.hpp"
-#include "runnel/tcp.hpp"
+#include <runnel/detail/io_backend.hpp>
+#include <runnel/tcp.hpp>
 
 namespace runnel {
 

@@ -1,3 +1,4 @@
+// The steps of a driver; uring_driver.hpp names them and the invariants.
 #include "uring_driver.hpp"
 
 #include <poll.h>
@@ -8,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+
 #include <runnel/detail/wait.hpp>
 
 #include "kick.hpp"
@@ -140,8 +142,7 @@ void uring_driver::sleep_in_kernel(nanoseconds_t timeout) noexcept {
     count(counters_.sleeps);
     const int status = enter(ring_.submit_and_wait(timeout));
     // It takes no requests now, so it did not sleep either. Those stay published; do not spin meanwhile.
-    if (status == -EAGAIN || status == -EBUSY)
-        enter(ring_.wait(timeout < pause_ns ? timeout : pause_ns));
+    if (status == -EAGAIN || status == -EBUSY) enter(ring_.wait(timeout < pause_ns ? timeout : pause_ns));
 }
 
 void uring_driver::wake() noexcept {
@@ -190,8 +191,10 @@ int uring_driver::enter(int status) noexcept {
         case -EINVAL:
         case -ENXIO:
         case -EBADFD:
-        case -EOPNOTSUPP: give_up(-status);
-        default: return status;  // R3 of ring.hpp: what was not taken now is taken later
+        case -EOPNOTSUPP:
+            give_up(-status);
+        default:
+            return status;  // R3 of ring.hpp: what was not taken now is taken later
     }
 }
 

@@ -30,12 +30,13 @@
 
 #include <atomic>
 #include <memory>
+
 #include <runnel/detail/driver.hpp>
+#include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/spin_lock.hpp>
 
 #include "doorbell.hpp"
 #include "ring.hpp"
-#include "runnel/detail/io_backend.hpp"
 #include "uring_slots.hpp"
 
 namespace runnel::detail {

@@ -1,3 +1,4 @@
+// One action to one request, one completion to one answer; see uring_request.hpp.
 #include "uring_request.hpp"
 
 #include <poll.h>
@@ -33,13 +34,17 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
                                MSG_NOSIGNAL | (what.whole ? MSG_WAITALL : 0));
             break;
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
-        case io_kind::readability: io_uring_prep_poll_add(&request, what.fd, POLLIN | POLLRDHUP); break;
+        case io_kind::readability:
+            io_uring_prep_poll_add(&request, what.fd, POLLIN | POLLRDHUP);
+            break;
     }
 }
 
 bool note_success(io_action& what, int status, unsigned flags) noexcept {
     switch (what.kind) {
-        case io_kind::accept: what.moved = static_cast<std::size_t>(status); return true;
+        case io_kind::accept:
+            what.moved = static_cast<std::size_t>(status);
+            return true;
         case io_kind::receive:
             what.advance(static_cast<std::size_t>(status));
             what.more = (flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
@@ -47,7 +52,8 @@ bool note_success(io_action& what, int status, unsigned flags) noexcept {
         case io_kind::send:
             what.advance(static_cast<std::size_t>(status));
             return !what.whole || what.bytes == 0;
-        default: return true;
+        default:
+            return true;
     }
 }
 }

@@ -3,7 +3,7 @@
 
 #include <liburing.h>
 
-#include "runnel/detail/io_action.hpp"
+#include <runnel/detail/io_action.hpp>
 
 namespace runnel::detail {
 

@@ -1,3 +1,4 @@
+// Growing, and finding a slot by its user_data; see uring_slots.hpp.
 #include "uring_slots.hpp"
 
 #include <new>

@@ -16,10 +16,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <runnel/detail/driver.hpp>
 #include <vector>
 
-#include "runnel/detail/io_action.hpp"
+#include <runnel/detail/driver.hpp>
+#include <runnel/detail/io_action.hpp>
 
 namespace runnel::detail {
 

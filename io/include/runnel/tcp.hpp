@@ -19,12 +19,13 @@
 #include <span>
 #include <string_view>
 
+#include <runnel/result.hpp>
+#include <runnel/task.hpp>
+
 #include "address.hpp"
 #include "chunk.hpp"
 #include "detail/descriptor.hpp"
 #include "detail/io_operation.hpp"
-#include <runnel/result.hpp>
-#include <runnel/task.hpp>
 #include "transfer.hpp"
 
 namespace runnel {
@@ -135,7 +136,9 @@ public:
     /// Cancellation  a cancel point; bytes tells how much went out before.
     /// Cost          a plain system call while the socket's buffer has room; else one request.
     write_operation write_all(std::span<const std::byte> from) noexcept { return {socket_, from, true}; }
-    write_operation write_all(std::string_view from) noexcept { return write_all(std::as_bytes(std::span(from))); }
+    write_operation write_all(std::string_view from) noexcept {
+        return write_all(std::as_bytes(std::span(from)));
+    }
 
     /// Writes at least one byte of it; otherwise as write_all().
     write_operation write_some(std::span<const std::byte> from) noexcept { return {socket_, from, false}; }

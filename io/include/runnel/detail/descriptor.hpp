@@ -1,9 +1,10 @@
 // descriptor: owns one socket, and knows whether an operation uses it just now.
 //
 // A socket has two lanes, one for what comes in and one for what goes out, and a third for calls that do
-// not wait. An operation enters its lane, and leaves it when the kernel has completed it. close() with an operation in flight cannot give the
-// number back (another thread's new socket would get it, and with it the bytes meant for this one), so
-// it shuts the connection down, which ends the operation, and the last one to leave gives it back.
+// not wait. An operation enters its lane, and leaves it when the kernel has completed it. close() with an
+// operation in flight cannot give the number back (another thread's new socket would get it, and with it
+// the bytes meant for this one), so it shuts the connection down, which ends the operation, and the last
+// one to leave gives it back.
 //
 //   F1  after close() nothing enters, so the last to leave is the last ever: it gives the number back;
 //   F2  close() is a user of the socket itself until it has shut it down, so it hits the right one;

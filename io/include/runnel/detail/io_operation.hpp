@@ -20,8 +20,9 @@
 
 #include <coroutine>
 #include <cstdint>
-#include <runnel/detail/timer_node.hpp>
 #include <utility>
+
+#include <runnel/detail/timer_node.hpp>
 
 #include "../transfer.hpp"
 #include "descriptor.hpp"
