@@ -125,6 +125,14 @@ def without_lambda_bodies(code, start, end):
 LAMBDA = re.compile(r"(?<![\w)\]])\s*\[([^\[\]]*)\]\s*(?:[({<]|mutable|noexcept|->)")
 
 
+def is_plain_choice(code, start, text):
+    """Whether it is `if (a && co_await b)` or `x = a && co_await b`, with one operator: g++ 12 skips b rightly."""
+    head, operator, rest = re.match(r"(.*?)(&&|\|\|)(.*)", text, re.S).groups()
+    outermost = head.count("(") == head.count(")")
+    plain = re.search(r"\bif \($", code[:start]) or re.match(r"[\w:&* ]+= ", head)
+    return bool(outermost and plain and operator not in rest and not re.search(r"&&|\|\|", rest))
+
+
 def await_hazards(source):
     """-> (line, last line, what) for each expression that g++ 12 miscompiles, or may."""
     for start, end in source.awaiting_statements():
@@ -137,11 +145,12 @@ def await_hazards(source):
                 if not capture.startswith("&") and capture != "this":
                     found.append(f"a lambda that captures by value ([{capture}])")
                     break
-        if "?" in text:
+        # A choice between names, or literals, is fine: nothing is made and destroyed.
+        if "?" in re.sub(r"\?\s*[\w.']+\s*:\s*[\w.']+\s*(?=[,;)]|$)", "", text):
             found.append("a conditional expression (?:)")
         if re.search(r"(?:[\w>]|[(,=]\s*)\{\s*[^\s}]", text):
             found.append("a braced temporary")
-        if re.search(r"(&&|\|\|)[^;]*\bco_await\b", text, re.S):
+        if re.search(r"(&&|\|\|)[^;]*\bco_await\b", text, re.S) and not is_plain_choice(source.code, start, text):
             found.append("an await right of && or ||, which g++ 12 may not skip")
         if re.match(r"throw\b", text):
             found.append("a thrown object")

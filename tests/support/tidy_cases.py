@@ -40,6 +40,10 @@ task<> echo() {
     co_await run([&] { return y ? 1 : 2; });
     co_await run([this, &x] { return pair{1, 2}; });
     if (co_await g(x && y)) co_return;
+    if (x && !co_await g()) co_return;
+    const bool both = x(1) && co_await g();
+    co_await g(x ? 20s : y);
+    co_return co_await f() == 23 ? 0 : 1;
     const bool ok = co_await g() && z;
     while (auto n = co_await in.recv()) use(n ? 1 : 2, agg{1});
     if (!co_await out.send(a[i])) co_return;
@@ -52,7 +56,7 @@ task<> echo() {
     switch (co_await pick()) {
         case 1: z = x ? 1 : 2; break;
     }
-    auto h = co_await f() ? 1 : 2;  // g++12-ok: an int
+    auto h = co_await f() ? g(1) : g(2);  // g++12-ok: an int
     for (agg a{1}; co_await b();) use(a);
 }
 """,
@@ -116,6 +120,9 @@ BAD = [
     ("awaits", "bench/a.cpp", await_in("co_yield pair<int>{1, s};"), 3),
     ("awaits", "examples/a.cpp", await_in("throw E(co_await f());"), 3),
     ("awaits", "examples/a.cpp", await_in("while (a &&\n       !co_await g()) f();"), 3),
+    ("awaits", "examples/a.cpp", await_in("if (a || b || co_await g()) f();"), 3),
+    ("awaits", "examples/a.cpp", await_in("if (f(a || co_await g())) f();"), 3),
+    ("awaits", "examples/a.cpp", await_in("co_return a && co_await g();"), 3),
     ("awaits", "examples/a.cpp", await_in("do { f(); } while (co_await g());"), 3),
     ("awaits", "examples/a.cpp", await_in("co_await f(pair{1, s});  // g++12-ok:"), 3),
 ]
