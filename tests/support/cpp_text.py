@@ -42,7 +42,7 @@ class Source:
         for match in re.finditer(r"[{};]", self.code):
             at = match.start()
             if match[0] == "{":
-                before = self.code[head:at]
+                before = re.sub(r"\balignas\s*\([^()]*\)", "", self.code[head:at])
                 scope = re.search(r"\b(namespace|class|struct|enum|union|extern)\b[^()]*$", before)
                 function = "(" in before and not scope and not any(kind for kind, *_ in outer)
                 name = re.search(r"([\w:~]+|operator[^\w(]+)\s*\(", before)

@@ -29,7 +29,7 @@ void run() {
 """,
     "channel/include/runnel/channel.hpp": LIGHT.format("channel") + "#include <runnel/task.hpp>\n",
     "channel/include/runnel/detail/core.hpp": LIGHT.format("core"),
-    "io/include/runnel/tcp.hpp": LIGHT.format("tcp"),
+    "io/include/runnel/tcp.hpp": LIGHT.format("tcp") + "class alignas(64) a {\n" + "    int x;\n" * 70 + "};\n",
     "io/tcp.cpp": "// tcp: sockets.\n#include <liburing.h>\n#include <runnel/detail/seam.hpp>\n",
     "examples/meson.build": "executable('echo', 'echo.cpp')\n",
     "meson.build": "files('worker.cpp', 'tcp.cpp', 'a.cpp')\n",
