@@ -32,11 +32,18 @@ std::optional<clock::time_point> context::deadline() const noexcept {
     return clock::time_point(clock::duration(node_->deadline));
 }
 
-const void* context::find(const void* key) const noexcept {
-    for (const context_node* node = node_; node != nullptr; node = node->parent)
+/// Of with_context() and the like the added one comes first, then what was around.
+static const void* find_value(const context_node* node, const void* key) noexcept {
+    while (node != nullptr) {
         if (node->key == key) return node->value->get();
+        if (node->second != nullptr)
+            if (const void* found = find_value(node->parent, key); found != nullptr) return found;
+        node = node->second != nullptr ? node->second : node->parent;
+    }
     return nullptr;
 }
+
+const void* context::find(const void* key) const noexcept { return find_value(node_, key); }
 
 bool cancel_function::operator()(std::error_code cause) const noexcept {
     context_node* node = context_access::node(of_);
@@ -125,8 +132,8 @@ context make_value_context(const context& parent, const void* key, context_value
     return context_access::adopt(node);
 }
 
-context context_to_swap(swap_kind kind, const context& with, clock::duration in) {
-    context_node* here = running_task().ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
+static context_node* make_swapped(swap_kind kind, const context& with, clock::duration in,
+                                  context_node* here) {
     context_node* node = nullptr;
     if (kind == swap_kind::add) {
         node = make_child(context_access::node(with));
@@ -139,12 +146,13 @@ context context_to_swap(swap_kind kind, const context& with, clock::duration in)
         node->statement = true;
         set_deadline(*node, deadline_in(in).time_since_epoch().count(), {});
     }
-    return context_access::adopt(node);
+    return node;
 }
 
 void context_swap::enter() noexcept {
     task_block& task = running_task();
-    before_ = task.ctx.load(std::memory_order_relaxed);                    // relaxed: our own (T1)
+    before_ = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
+    to_ = context_access::adopt(make_swapped(kind_, to_, in_, before_));
     task.ctx.store(context_access::node(to_), std::memory_order_relaxed);  // relaxed: published by arming
 }
 
@@ -155,6 +163,12 @@ void context_swap::leave() noexcept {
     task.ctx.store(before_, std::memory_order_relaxed);  // relaxed: published by the next arming
 }
 
+bool context_swap::timed_out(std::error_code error) const noexcept {
+    if (kind_ != swap_kind::deadline || to_.err() != errc::deadline_exceeded) return false;
+    const context_node& node = *context_access::node(to_);
+    const bool earlier_than_all_around = node.deadline != node.parent->deadline;
+    return earlier_than_all_around && (error == errc::deadline_exceeded || error == errc::cancelled);
+}
 }
 
 // --- ctx.done() ------------------------------------------------------------------------------------

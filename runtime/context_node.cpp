@@ -113,14 +113,19 @@ bool join_members(context_node& node, task_block& task) noexcept {
     return alive;
 }
 
+/// Under the lock of `node`, by who owns the task (T1).
+static void unlink_member(context_node& node, task_block& task) noexcept {
+    (task.member_prev != nullptr ? task.member_prev->member_next : node.members) = task.member_next;
+    if (task.member_next != nullptr) task.member_next->member_prev = task.member_prev;
+    task.member_of = nullptr;
+}
+
 void leave_members(task_block& task) noexcept {
     context_node* node = task.member_of;
     if (node == nullptr) return;
     node->lock.lock();
-    (task.member_prev != nullptr ? task.member_prev->member_next : node->members) = task.member_next;
-    if (task.member_next != nullptr) task.member_next->member_prev = task.member_prev;
+    unlink_member(*node, task);
     node->lock.unlock();
-    task.member_of = nullptr;
 }
 
 bool mark_cancelled(context_node& node, std::error_code err, std::error_code cause) noexcept {
@@ -137,16 +142,21 @@ bool mark_cancelled(context_node& node, std::error_code err, std::error_code cau
     return first;
 }
 
-/// Step 2 for the members: true when some may be left.
+/// Step 2 for the members: true when some may be left. Who is claimed leaves the list (until finish() we own
+/// it), or every hold of the lock would look at all the earlier ones again.
 static bool claim_members(context_node& node, winners& won) noexcept {
-    for (task_block* task = node.members; task != nullptr; task = task->member_next) {
+    task_block* next = nullptr;
+    for (task_block* task = node.members; task != nullptr; task = next) {
         if (won.full()) return true;
+        next = task->member_next;
         const std::uint64_t word = task->word.load();  // seq_cst: see mark_cancelled()
         const std::uint64_t state = word & word_bits::state_mask;
         if (state != word_bits::armed && state != word_bits::armed_io) continue;
         // relaxed: written before arming; the claim of the same epoch confirms it (T3).
-        if (task->ctx.load(std::memory_order_relaxed) == &node)
-            won.add(*task, claim(*task, word, wait_code::cancelled));
+        if (task->ctx.load(std::memory_order_relaxed) != &node) continue;
+        const claimed how = claim(*task, word, wait_code::cancelled);
+        if (how == claimed::won || how == claimed::won_held) unlink_member(node, *task);
+        won.add(*task, how);
     }
     return false;
 }

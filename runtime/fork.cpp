@@ -12,10 +12,12 @@ bool arrive(fork_join& join) noexcept { return __atomic_sub_fetch(&join.left, 1,
 }
 
 std::coroutine_handle<> fork_join::begin(std::coroutine_handle<> awaiter) noexcept {
+    if (count == 0) return transfer(awaiter);
     worker& here = *current_worker();
     waiting = awaiter;
     task = here.running;
-    left = count;  // before any branch can be stolen
+    ctx = task->ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
+    left = count;                                     // before any branch can be stolen
     const std::coroutine_handle<> first = branches[0].frame;
     for (std::size_t i = count - 1; i > 0; --i)  // so that the next in order is the newest
         if (!here.push_fork(branches[i])) here.push_ready(*start_fork(branches[i], here));
@@ -24,8 +26,7 @@ std::coroutine_handle<> fork_join::begin(std::coroutine_handle<> awaiter) noexce
 
 task_block* start_fork(fork_branch& branch, worker& here) noexcept {
     const task_block& waiting = *branch.join->task;
-    // relaxed: it waits, so its context does not change; the deque has ordered us with it.
-    task_block& task = begin_block(here.core, *waiting.ctx.load(std::memory_order_relaxed), task_kind::fork);
+    task_block& task = begin_block(here.core, *branch.join->ctx, task_kind::fork);
     task.frame = task.leaf = branch.frame;
     task.owner = &branch;
     task.spawned_at = waiting.spawned_at;
@@ -39,8 +40,7 @@ std::coroutine_handle<> fork_branch::done(std::coroutine_handle<>, promise_base&
     fork_branch* sibling = this + 1;
     if (current.kind == task_kind::fork && current.owner == this) {
         // acq_rel: pairs with the heirs' releases, as in task_end_base::done().
-        if (current.left_scopes &&
-            current.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) {
+        if (current.left_scopes && current.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) {
             here.running = nullptr;
             return std::noop_coroutine();  // S4: arrive_late() follows
         }

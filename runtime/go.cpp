@@ -150,8 +150,7 @@ static void end_spawned(task_block& task, const task_end_base& end, promise_base
         how = claim(*joiner);
     }
     task.ending.lock.unlock();
-    if (waiter != nullptr)
-        finish(*waiter, how);
+    if (waiter != nullptr) finish(*waiter, how);
     if (handle_lives) return;  // it frees block and outcome, and may have done so
     end.discard(kept, task);
     free_ended(task);

@@ -91,6 +91,7 @@ void scope_base::start_child(std::coroutine_handle<> frame, promise_base& promis
                              std::source_location at) {
     promise.on_done = &end;
     state_->lock.lock();
+    state_->joined = false;
     ++state_->children;
     state_->lock.unlock();
     state_->refs.fetch_add(1, std::memory_order_relaxed);  // relaxed: we have a reference
@@ -140,9 +141,11 @@ static void leave_scope(scope_state& state) noexcept {
     task_block* waiter = nullptr;
     claimed how = claimed::lost;
     task_block* heir = nullptr;
+    std::exception_ptr lost;
     state.lock.lock();
     if (--state.children == 0) {
         heir = std::exchange(state.heir, nullptr);
+        if (heir != nullptr) lost = std::move(state.first_exception);  // S4: nobody will join
         if (state.joiner != nullptr) {
             waiter = state.joiner->task;
             how = claim(*std::exchange(state.joiner, nullptr));
@@ -150,6 +153,7 @@ static void leave_scope(scope_state& state) noexcept {
     }
     state.lock.unlock();
     if (waiter != nullptr) finish(*waiter, how);
+    if (lost != nullptr) unhandled(*heir, std::move(lost));
     if (heir != nullptr) release_hold(*heir);
     state.unref();
 }

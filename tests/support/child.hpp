@@ -73,8 +73,7 @@ public:
     /// Sleeps until it has ended.
     const child_end& wait() {
         if (output_ < 0) return end_;
-        while (read_more()) {
-        }
+        while (read_more()) {}
         close(output_);
         output_ = -1;
         waitpid(process_, &end_.status, 0);

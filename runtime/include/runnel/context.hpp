@@ -155,26 +155,33 @@ struct context_value_of final : context_value {
 };
 context make_value_context(const context& parent, const void* key, context_value* value);
 
-/// Runs a task under another context: swaps it in when the task starts and out when it has ended.
+enum class swap_kind : unsigned char { add, shield, deadline };
+
+/// Runs something under another context: makes it and swaps it in when that starts, so that what is around it
+/// is already in force, and swaps it out at the end.
 class context_swap {
 public:
-    context_swap(context to) noexcept : to_(std::move(to)) {}
+    context_swap(swap_kind kind, context with, clock::duration in) noexcept
+        : to_(std::move(with)), in_(in), kind_(kind) {}
     void enter() noexcept;
     void leave() noexcept;
-    const context& ctx() const noexcept { return to_; }
+    /// Is `error` what this deadline does to a wait, and not that of a context around it?
+    bool timed_out(std::error_code error) const noexcept;
 
 private:
-    context to_;
+    context to_;  // before enter(): the one to add
+    clock::duration in_;
+    swap_kind kind_;
     context_node* before_ = nullptr;
 };
 
-/// Awaits `inner` under the context that `make` gives at that moment.
+/// Awaits `inner` under a context of its own.
 template <class Inner, class Result>
 class swapped_awaiter {
 public:
     template <class Op>
-    swapped_awaiter(Op&& op, context to, bool maps_timeout) noexcept
-        : swap_(std::move(to)), maps_timeout_(maps_timeout), inner_(std::forward<Op>(op).awaiter()) {}
+    swapped_awaiter(Op&& op, swap_kind kind, context with, clock::duration in) noexcept
+        : swap_(kind, std::move(with), in), inner_(std::forward<Op>(op).awaiter()) {}
     swapped_awaiter(const swapped_awaiter&) = delete;
     swapped_awaiter& operator=(const swapped_awaiter&) = delete;
 
@@ -192,7 +199,7 @@ public:
                                  Result(errc::timed_out);
                              }) {
             Result got = inner_.await_resume();
-            if (maps_timeout_ && !got && expired(swap_.ctx(), got.error())) return Result(errc::timed_out);
+            if (!got && swap_.timed_out(got.error())) return Result(errc::timed_out);
             return got;
         } else {
             return inner_.await_resume();
@@ -204,19 +211,10 @@ private:
         context_swap& swap;
         ~leaver() { swap.leave(); }
     };
-    static bool expired(const context& ctx, std::error_code error) noexcept {
-        return ctx.err() == errc::deadline_exceeded &&
-               (error == errc::deadline_exceeded || error == errc::cancelled);
-    }
 
     context_swap swap_;
-    bool maps_timeout_;
     Inner inner_;
 };
-
-enum class swap_kind : unsigned char { add, shield, deadline };
-/// `kind` and what it needs become the context to swap in, at the time of the co_await.
-context context_to_swap(swap_kind kind, const context& with, clock::duration in);
 
 template <class Op>
 using awaiter_of = decltype(std::declval<Op&&>().awaiter());
@@ -232,8 +230,7 @@ public:
         : op_(std::move(op)), kind_(kind), with_(std::move(with)), in_(in) {}
     swapped_operation(swapped_operation&&) noexcept = default;
     swapped_awaiter<awaiter_of<Op>, result_type> awaiter() {
-        return swapped_awaiter<awaiter_of<Op>, result_type>(
-            std::move(op_), context_to_swap(kind_, with_, in_), kind_ == swap_kind::deadline);
+        return swapped_awaiter<awaiter_of<Op>, result_type>(std::move(op_), kind_, std::move(with_), in_);
     }
 
 private:

@@ -47,6 +47,8 @@ struct fork_join {
     std::size_t left = 0;  // not yet arrived: an atomic, seen through atomic_ref's builtin in fork.cpp
     std::coroutine_handle<> waiting;
     task_block* task = nullptr;  // whose thread of control waits
+    context_node* ctx =
+        nullptr;  // of that task now: a branch that it runs itself may put others in its place
 
     /// Steps 1 and 2. `this` must not be touched after.
     std::coroutine_handle<> begin(std::coroutine_handle<> awaiter) noexcept;

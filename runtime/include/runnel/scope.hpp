@@ -15,7 +15,8 @@
 //   S3  a child that has ended is freed at once: a set may live as long as a server;
 //   S4  a scope left without join (an exception, an early co_return) neither blocks nor aborts: it cancels,
 //       and hands its unfinished children to the enclosing task, which is not complete until they are. It is
-//       reported on stderr with the line of the scope.
+//       reported on stderr with the line of the scope. An exception in it, or of a child that ends later, has
+//       nobody who could receive it, and stops the program as any such.
 #pragma once
 
 #include <source_location>

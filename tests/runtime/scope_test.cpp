@@ -1,0 +1,382 @@
+// Tasks that belong together: they end before join() returns, and one that fails ends the others.
+#include <doctest/doctest.h>
+#include <runnel/scope.hpp>
+#include <runnel/sync.hpp>
+
+#include <atomic>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "support/child.hpp"
+#include "support/counted.hpp"
+#include "support/level.hpp"
+#include "support/runtimes.hpp"
+
+namespace rn = runnel;
+using namespace std::chrono_literals;
+using support::counted;
+using support::run_on;
+
+namespace {
+
+rn::task<> adds(std::atomic<int>& sum, int n) {
+    co_await rn::yield();
+    sum += n;
+}
+rn::task<rn::result<>> waits(rn::event& door, std::atomic<int>& ended) {
+    const auto got = co_await door.wait();
+    ++ended;
+    co_return got;
+}
+rn::task<> throws(std::string what) {
+    co_await rn::yield();
+    throw std::runtime_error(what);
+}
+rn::task<rn::result<>> refuses(rn::errc why) {
+    co_await rn::yield();
+    co_return why;
+}
+
+TEST_CASE("scope: join() returns when all children have ended") {
+    std::atomic<int> sum{0};
+    run_on(2, [&]() -> rn::task<> {
+        rn::scope s;
+        for (int i = 1; i <= 100; ++i) s.spawn(adds, rn::borrow(sum), i);
+        CHECK(co_await s.join());
+        CHECK(sum == 5050);
+        CHECK(s.size() == 0);
+    });
+}
+
+TEST_CASE("scope: an empty one joins at once, and one may be joined and filled again") {
+    std::atomic<int> sum{0};
+    run_on(1, [&]() -> rn::task<> {
+        rn::scope s;
+        CHECK(co_await s.join());
+        s.spawn(adds, rn::borrow(sum), 1);
+        CHECK(co_await s.join());
+        s.spawn(adds, rn::borrow(sum), 2);
+        CHECK(co_await s.join());
+        CHECK(sum == 3);
+    });
+}
+
+TEST_CASE("scope: the first exception cancels the others and comes out of join()") {
+    run_on(2, []() -> rn::task<> {
+        rn::event door;
+        std::atomic<int> ended{0};
+        rn::scope s;
+        for (int i = 0; i < 10; ++i) s.spawn(waits, rn::borrow(door), rn::borrow(ended));
+        s.spawn(throws, std::string("first"));
+        CHECK_THROWS_WITH(co_await s.join(), "first");
+        CHECK(ended == 10);
+        CHECK(s.failures() == 1);  // that they were cancelled is no failure of the others
+    });
+}
+
+TEST_CASE("scope: a result with an error cancels the others too; join() gives the error") {
+    run_on(2, []() -> rn::task<> {
+        rn::event door;
+        std::atomic<int> ended{0};
+        rn::scope s;
+        s.spawn(waits, rn::borrow(door), rn::borrow(ended));
+        s.spawn(refuses, rn::errc::closed);
+        const auto end = co_await s.join();
+        CHECK(end.error() == rn::errc::closed);
+        CHECK(ended == 1);
+        CHECK(s.ctx().cause() == rn::errc::closed);
+    });
+}
+
+TEST_CASE("scope: the failures after the first are kept, at most 16") {
+    run_on(1, []() -> rn::task<> {
+        rn::scope s;
+        for (int i = 0; i < 30; ++i) s.spawn(throws, std::string("one of many"));
+        CHECK_THROWS_WITH(co_await s.join(), "one of many");
+        CHECK(s.failures() == 30);
+        CHECK(s.take_other_exceptions().size() == 16);
+        CHECK(s.take_other_exceptions().empty());
+    });
+}
+
+TEST_CASE("scope: cancel() ends the children and is no failure") {
+    run_on(1, []() -> rn::task<> {
+        rn::event door;
+        std::atomic<int> ended{0};
+        rn::scope s;
+        s.spawn(waits, rn::borrow(door), rn::borrow(ended));
+        co_await rn::yield();
+        s.cancel();
+        CHECK(co_await s.join());
+        CHECK(ended == 1);
+        CHECK(!rn::current_context().cancelled());
+    });
+}
+
+TEST_CASE("scope: a child that is spawned after the cancel finds itself cancelled") {
+    run_on(1, []() -> rn::task<> {
+        bool ran = false;
+        rn::scope s;
+        s.cancel();
+        const auto late = [&]() -> rn::task<> {
+            ran = true;
+            CHECK(rn::current_context().err() == rn::errc::cancelled);
+            co_return;
+        };
+        s.spawn(late);
+        CHECK(co_await s.join());
+        CHECK(ran);
+    });
+}
+
+rn::task<> spawns_more(rn::scope& s, std::atomic<int>& sum, int depth) {
+    ++sum;
+    co_await rn::yield();
+    if (depth == 0) co_return;
+    s.spawn(spawns_more, rn::borrow(s), rn::borrow(sum), depth - 1);
+    s.spawn(spawns_more, rn::borrow(s), rn::borrow(sum), depth - 1);
+}
+
+TEST_CASE("scope: children may spawn while join() waits") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<int> sum{0};
+        rn::scope s;
+        s.spawn(spawns_more, rn::borrow(s), rn::borrow(sum), 9);
+        CHECK(co_await s.join());
+        CHECK(sum == 1023);
+    });
+}
+
+TEST_CASE("scope: join() forwards a cancel of its task, and returns only when the children have ended") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<bool> cleaned{false};
+        const auto slow_to_end = [&]() -> rn::task<> {
+            const auto got = co_await rn::sleep_for(1h);
+            CHECK(got.error() == rn::errc::cancelled);
+            co_await rn::shielded(rn::sleep_for(5ms));
+            cleaned = true;
+        };
+        const auto parent = [&]() -> rn::task<rn::result<>> {
+            rn::scope s;
+            s.spawn(slow_to_end);
+            const auto end = co_await s.join();
+            CHECK(cleaned);
+            co_return end;
+        };
+        auto [ctx, cancel] = rn::with_cancel(rn::current_context());
+        const auto cancels = [cancel = cancel]() -> rn::task<> {
+            co_await rn::sleep_for(1ms);
+            cancel();
+        };
+        auto canceller = rn::go(cancels);
+        const auto end = co_await rn::with_context(ctx, parent());
+        CHECK(end.error() == rn::errc::cancelled);
+        co_await canceller;
+    });
+}
+
+TEST_CASE("scope: what a child was given dies before join() returns") {
+    counted::reset();
+    run_on(2, []() -> rn::task<> {
+        for (int i = 0; i < support::scaled(1'000, 100'000); ++i) {
+            rn::scope s;
+            const auto takes = [](counted) -> rn::task<> { co_return; };
+            s.spawn(takes, counted(1));
+            co_await s.join();
+            if (counted::live() != 0) throw std::logic_error("a child outlives its join");
+        }
+    });
+    CHECK(counted::errors() == 0);
+}
+
+// --- Left without join() ------------------------------------------------------------------------------
+
+rn::task<> takes_its_time(std::atomic<int>& ended) {
+    const auto got = co_await rn::sleep_for(1h);
+    CHECK(got.error() == rn::errc::cancelled);
+    co_await rn::shielded(rn::sleep_for(5ms));
+    ++ended;
+}
+
+TEST_CASE("scope: left by co_return, it cancels, and its task is not complete until the children are") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<int> ended{0};
+        const auto leaves = [&]() -> rn::task<int> {
+            rn::scope first;
+            first.spawn(takes_its_time, rn::borrow(ended));
+            rn::scope second;
+            second.spawn(takes_its_time, rn::borrow(ended));
+            second.spawn(takes_its_time, rn::borrow(ended));
+            co_return 5;
+        };
+        auto end = rn::go(leaves);
+        CHECK((co_await end).value() == 5);
+        CHECK(ended == 3);
+    });
+}
+
+TEST_CASE("scope: left by an exception, the same") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<int> ended{0};
+        const auto leaves = [&]() -> rn::task<> {
+            rn::scope s;
+            s.spawn(takes_its_time, rn::borrow(ended));
+            throw std::runtime_error("on my way out");
+        };
+        auto end = rn::go(leaves);
+        CHECK_THROWS_WITH(co_await end, "on my way out");
+        CHECK(ended == 1);
+    });
+}
+
+TEST_CASE("scope: a child that leaves a scope, and a detached task that does") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<int> ended{0};
+        const auto leaves = [&]() -> rn::task<> {
+            rn::scope s;
+            s.spawn(takes_its_time, rn::borrow(ended));
+            co_return;
+        };
+        rn::scope outer;
+        for (int i = 0; i < 10; ++i) outer.spawn(leaves);
+        CHECK(co_await outer.join());
+        CHECK(ended == 10);
+        rn::go(leaves);
+        while (ended != 11) co_await rn::yield();
+    });
+}
+
+TEST_CASE("child: a scope is left" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        rn::scope s;
+        std::atomic<int> ended{0};
+        s.spawn(takes_its_time, rn::borrow(ended));
+        co_return;
+    });
+}
+TEST_CASE("child: a scope is left with an exception in it" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        rn::scope s;
+        s.spawn(throws, std::string("lost"));
+        co_await rn::sleep_for(5ms);
+    });
+}
+TEST_CASE("child: a scope is left before a child throws" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        rn::scope s;
+        s.spawn(throws, std::string("lost"));
+        co_return;
+    });
+}
+
+TEST_CASE("scope: leaving it is reported with its place; an exception in it that nobody asks for ends the "
+          "program") {
+    support::child left("child: a scope is left");
+    CHECK(left.wait().exited(0));
+    CHECK(left.wait().said("scope_test.cpp:"));
+    CHECK(left.wait().said("was left without join()"));
+    for (const char* test :
+         {"child: a scope is left with an exception in it", "child: a scope is left before a child throws"}) {
+        support::child lost(test);
+        CHECK(lost.wait().killed_by(SIGABRT));
+        CHECK(lost.wait().said("nobody can receive: lost"));
+    }
+}
+
+// --- task_set and scoped() --------------------------------------------------------------------------------
+
+TEST_CASE("task_set: a child that fails does not touch the others; the first exception comes out of join()") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<int> sum{0};
+        rn::task_set set;
+        set.spawn(throws, std::string("one"));
+        set.spawn(refuses, rn::errc::closed);
+        co_await rn::sleep_for(1ms);
+        set.spawn(adds, rn::borrow(sum), 1);
+        CHECK_THROWS_WITH(co_await set.join(), "one");
+        CHECK(sum == 1);
+    });
+}
+
+TEST_CASE("task_set: with a handler, exceptions go there") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<int> failed{0};
+        rn::task_set set;
+        set.on_failure([](std::exception_ptr, void* count) { ++*static_cast<std::atomic<int>*>(count); },
+                       &failed);
+        for (int i = 0; i < 20; ++i) set.spawn(throws, std::string("x"));
+        CHECK(co_await set.join());
+        CHECK(failed == 20);
+    });
+}
+
+TEST_CASE("task_set: finished children are freed at once") {
+    counted::reset();
+    run_on(1, []() -> rn::task<> {
+        rn::task_set set;
+        const auto takes = [](counted) -> rn::task<> { co_return; };
+        for (int i = 0; i < 1000; ++i) {
+            set.spawn(takes, counted(1));
+            co_await rn::yield();
+            CHECK(counted::live() <= 3);
+        }
+        CHECK(set.size() <= 1);
+        co_await set.join();
+    });
+}
+
+TEST_CASE("scoped: gives what the body returned, after the children have ended") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<int> sum{0};
+        const auto body = [&](rn::scope& s) -> rn::task<int> {
+            for (int i = 0; i < 10; ++i) s.spawn(adds, rn::borrow(sum), 1);
+            co_return 6;
+        };
+        const auto got = co_await rn::scoped(body);
+        CHECK(got.value() == 6);
+        CHECK(sum == 10);
+    });
+}
+
+TEST_CASE("scoped: the error of a child comes out; an exception of the body cancels the children first") {
+    run_on(2, []() -> rn::task<> {
+        const auto fails_inside = [](rn::scope& s) -> rn::task<int> {
+            s.spawn(refuses, rn::errc::full);
+            co_return 1;
+        };
+        const auto failed = co_await rn::scoped(fails_inside);
+        CHECK(failed.error() == rn::errc::full);
+        std::atomic<int> ended{0};
+        const auto throws_itself = [&](rn::scope& s) -> rn::task<> {
+            s.spawn(takes_its_time, rn::borrow(ended));
+            co_await rn::yield();
+            throw std::runtime_error("body");
+        };
+        CHECK_THROWS_WITH(co_await rn::scoped(throws_itself), "body");
+        CHECK(ended == 1);
+    });
+}
+
+TEST_CASE("scope: many scopes cancelled from another worker while their children start, wait and end") {
+    const int rounds = support::scaled(300, 20'000);
+    run_on(4, [rounds]() -> rn::task<> {
+        for (int i = 0; i < rounds; ++i) {
+            rn::event door;
+            std::atomic<int> ended{0};
+            rn::scope s;
+            const auto cancels = [&]() -> rn::task<> {
+                s.cancel();
+                co_return;
+            };
+            for (int n = 0; n < i % 8; ++n) s.spawn(waits, rn::borrow(door), rn::borrow(ended));
+            auto canceller = rn::go(cancels);
+            for (int n = 0; n < 4; ++n) s.spawn(waits, rn::borrow(door), rn::borrow(ended));
+            if (i % 3 == 0) door.set();
+            co_await s.join();
+            if (ended != i % 8 + 4) throw std::logic_error("join() returned early");
+            co_await canceller;
+        }
+    });
+}
+}
