@@ -65,10 +65,11 @@ class Source:
 
     def _backward(self, at):
         """-> (where the full expression around `at` starts, how many of its parentheses are open at `at`)."""
-        code, unclosed, depth = self.code, 0, 0
+        code, unclosed, depth, closed_at = self.code, 0, 0, 0
         for i in range(at - 1, -1, -1):
             char = code[i]
             if char in ")]":
+                closed_at = closed_at if depth else i
                 depth += 1
             elif char == "}":
                 if depth == 0 and not re.match(r"\s*[,);(.\]?:*/+\-&|<>=]", code[i + 1:i + 200]):
@@ -76,8 +77,10 @@ class Source:
                 depth += 1
             elif char in "([{" and depth:
                 depth -= 1
+                if depth == 0 and char == "(" and follows_keyword(code, i):
+                    return closed_at + 1, unclosed  # the statement that an if or a loop controls
             elif char in "([":
-                if re.search(r"\b(if|while|for|switch|constexpr)\s*$", code[max(0, i - 20):i]):
+                if follows_keyword(code, i):
                     return i + 1, unclosed
                 unclosed += 1
             elif char == "{":
@@ -101,6 +104,10 @@ class Source:
             elif char == ";" and depth <= 0:
                 return i
         return len(self.code)
+
+
+def follows_keyword(code, at):
+    return re.search(r"\b(if|while|for|switch|constexpr)\s*$", code[max(0, at - 20):at])
 
 
 def is_braced_value(code, at):

@@ -41,6 +41,7 @@ task<> echo() {
     co_await run([this, &x] { return pair{1, 2}; });
     if (co_await g(x && y)) co_return;
     if (x && !co_await g()) co_return;
+    if (x && y) co_await g();
     const bool both = x(1) && co_await g();
     co_await g(x ? 20s : y);
     co_return co_await f() == 23 ? 0 : 1;
