@@ -81,7 +81,7 @@ void free_ended(task_block& task) noexcept {
     free_block(here != nullptr ? &here->blocks : nullptr, task);
 }
 
-task_block* start_in(runtime_core& core, context_node* under, const start_request& what) {
+static task_block* start(runtime_core& core, context_node* under, const start_request& what) {
     if (core.stopping() && what.kind != task_kind::child) return nullptr;
     task_block& task = begin_block(core, under != nullptr ? *under : core.root(), what.kind);
     task.frame = task.leaf = what.frame;
@@ -90,6 +90,13 @@ task_block* start_in(runtime_core& core, context_node* under, const start_reques
     task.spawned_at = what.at;
     schedule(task);
     return &task;
+}
+
+task_block* start_in(runtime_core& core, context_node* under, const start_request& what) {
+    if (const worker* here = current_worker(); here != nullptr && &here->core == &core)
+        return start(core, under, what);
+    const runtime_core::visit here(core);  // U2
+    return start(core, under, what);
 }
 
 task_block* start_here(const start_request& what) {

@@ -19,19 +19,17 @@ namespace runnel {
 runtime::runtime(const options& how) : core_(std::make_unique<detail::runtime_core>(how)) {}
 
 runtime::~runtime() {
-    if (core_ != nullptr) (void)stop();
+    if (!stopped_) (void)stop();
+    if (stuck_) (void)core_.release();  // its workers may run those tasks for ever
 }
 
 result<> runtime::stop() {
-    detail::check(core_ != nullptr, "runtime: stopped twice");
+    detail::check(!stopped_, "runtime: stopped twice");
     const detail::worker* here = detail::current_worker();
     detail::check(here == nullptr || &here->core != core_.get(), "runtime: stopped by a task of its own");
-    const std::size_t left = core_->stop(core_->settings.grace());
-    if (left != 0) {
-        (void)core_.release();  // its workers may run those tasks for ever
-        return errc::timed_out;
-    }
-    core_.reset();
+    stopped_ = true;
+    stuck_ = core_->stop(core_->settings.grace()) != 0;
+    if (stuck_) return errc::timed_out;
     return {};
 }
 
@@ -52,7 +50,7 @@ runtime_counts runtime::counts() const noexcept {
         sum.steals += counts.steals.get();
         sum.parks += counts.parks.get();
         sum.wakes_sent += counts.wakes_sent.get();
-        const detail::driver_counts io = each->io().counts();
+        const detail::driver_counts io = each->io_counts();
         sum.submitted += io.submitted;
         sum.completed += io.completed;
         sum.enters += io.enters;
@@ -63,7 +61,6 @@ runtime_counts runtime::counts() const noexcept {
 
 detail::task_block* runtime::start_frame(std::coroutine_handle<> frame, detail::promise_base& promise,
                                          detail::task_end_base& end, std::source_location at) {
-    detail::check(core_ != nullptr, "runtime: spawn() after stop()");
     promise.on_done = &end;
     return detail::start_in(*core_, nullptr,
                             {frame, &promise, &end, detail::task_kind::spawned, nullptr, at, true});

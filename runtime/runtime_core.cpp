@@ -102,10 +102,9 @@ void runtime_core::start_workers() {
 // --- Waking ----------------------------------------------------------------------------------------
 
 void runtime_core::inject(task_block& task) noexcept {
-    visitors_.fetch_add(1);  // U2: the task may end, and the runtime with it, before we have rung
+    const visit here(*this);  // U2: the task may end, and the runtime with it, before we have rung
     queue.push(task);
     wake_one();
-    visitors_.fetch_sub(1);
 }
 
 void runtime_core::wake_one() noexcept { wake(idle.worker_to_wake()); }
@@ -163,7 +162,8 @@ bool runtime_core::wait_until_quiet(nanoseconds_t deadline, bool cancelling) noe
     long pause_ns = 20'000;
     for (;;) {
         if (cancelling) cancel_root_tasks();
-        if (live() == 0 && visitors_.load() == 0) return true;
+        // U2: visitors that start tasks are looked for before, those that wake tasks after.
+        if (visitors_.load() == 0 && live() == 0 && visitors_.load() == 0) return true;
         if (drivers->now() >= deadline) return false;
         const timespec pause{0, pause_ns};
         nanosleep(&pause, nullptr);
@@ -185,6 +185,15 @@ std::size_t runtime_core::report_stuck() noexcept {
     return stuck;
 }
 
+/// Plain threads that wait for what will not end.
+void runtime_core::give_up_threads() noexcept {
+    for_each_block([this](task_block& task) {
+        // relaxed: hints; the claim decides.
+        if (task.runtime.load(std::memory_order_relaxed) != this || task.kind != task_kind::thread) return;
+        finish(task, claim(task, task.word.load(), wait_code::cancelled));
+    });
+}
+
 static nanoseconds_t later(nanoseconds_t now, std::chrono::nanoseconds by) noexcept {
     return by.count() > no_deadline - now ? no_deadline : now + by.count();
 }
@@ -193,7 +202,12 @@ std::size_t runtime_core::stop(std::chrono::nanoseconds grace) noexcept {
     begin_stopping();
     if (!wait_until_quiet(later(drivers->now(), grace), false)) {
         cancel_tree(*root_, errc::cancelled, errc::stopping);
-        if (!wait_until_quiet(later(drivers->now(), settings.cancel_grace()), true)) return report_stuck();
+        while (!wait_until_quiet(later(drivers->now(), settings.cancel_grace()), true)) {
+            const std::size_t stuck = report_stuck();
+            if (stuck == 0) continue;  // the last has just ended
+            give_up_threads();
+            return stuck;
+        }
     }
     join_workers();
     return 0;

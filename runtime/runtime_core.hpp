@@ -15,7 +15,8 @@
 //      completed what it held; join; free.
 //
 //   U1  a task counts as live from its start until its block is free; live() is exact once all is quiet;
-//   U2  a plain thread that may wake a task pins the runtime while it does (enter/leave in schedule).
+//   U2  a plain thread that starts or wakes a task is a visitor meanwhile: the runtime does not go, and a
+//       start that has not seen `stopping` is counted before the runtime looks whether all is quiet.
 #pragma once
 
 #include <atomic>
@@ -26,11 +27,11 @@
 #include <thread>
 #include <vector>
 
+#include <runnel/runtime.hpp>
 #include "blocking_pool.hpp"
 #include "context_node.hpp"
 #include "idle.hpp"
 #include "monitor.hpp"
-#include <runnel/runtime.hpp>
 #include "worker.hpp"
 
 namespace runnel::detail {
@@ -54,6 +55,18 @@ public:
     }  // relaxed: unpark() follows it
 
     std::int64_t live() const noexcept;
+
+    /// U2, while it lives.
+    class visit {
+    public:
+        explicit visit(runtime_core& of) noexcept : of_(of) { of_.visitors_.fetch_add(1); }
+        ~visit() { of_.visitors_.fetch_sub(1); }
+        visit(const visit&) = delete;
+        visit& operator=(const visit&) = delete;
+
+    private:
+        runtime_core& of_;
+    };
 
     /// Work for any worker, from outside one. Threads: any.
     void inject(task_block& task) noexcept;
@@ -85,6 +98,7 @@ private:
     void wake(int sleeper) noexcept;
     bool wait_until_quiet(nanoseconds_t deadline, bool cancelling) noexcept;
     void cancel_root_tasks() noexcept;
+    void give_up_threads() noexcept;
     std::size_t report_stuck() noexcept;
     void join_workers() noexcept;
 

@@ -261,7 +261,7 @@ void worker::sleep(bool was_searching) noexcept {
         state_.exchange(awake);  // seq_cst, an exchange: we see what the one that woke us wrote
     }
     if (!core.idle.come_back(index)) searching_ = true;  // whoever took us off the sleepers has counted us so
-    core.watch.note_awake();  // M1: now that we are counted as awake
+    core.watch.note_awake();                             // M1: now that we are counted as awake
 }
 
 void worker::run_task(task_block& task) noexcept {
@@ -313,6 +313,7 @@ void worker::attach() {
 }
 
 void worker::detach() noexcept {
+    if (driver_ != nullptr) last_io_counts_ = driver_->counts();
     driver_.reset();
     drain_frames(*this);
     drain_blocks(blocks);

@@ -24,12 +24,12 @@
 #include <atomic>
 #include <memory>
 
-#include "fork_deque.hpp"
-#include "injector.hpp"
-#include "run_queue.hpp"
 #include <runnel/detail/driver.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/detail/worker_local.hpp>
+#include "fork_deque.hpp"
+#include "injector.hpp"
+#include "run_queue.hpp"
 #include "task_slab.hpp"
 #include "timers.hpp"
 
@@ -72,6 +72,10 @@ public:
     std::uint32_t random_below(std::uint32_t bound) noexcept;
     nanoseconds_t tick_time() const noexcept { return tick_time_; }
     driver& io() const noexcept { return *driver_; }
+    /// What its driver did; after detach() too. Threads: any, but not during attach() and detach().
+    driver_counts io_counts() const noexcept {
+        return driver_ != nullptr ? driver_->counts() : last_io_counts_;
+    }
 
     // --- Anybody's side ---
     /// A task that must run on this worker.
@@ -85,7 +89,7 @@ public:
     bool has_stealable() const noexcept { return ready.size() != 0 || !forks.empty(); }
     std::uint64_t heartbeat() const noexcept {
         return heartbeat_.load(std::memory_order_relaxed);
-    }                                                                                    // relaxed: a hint
+    }  // relaxed: a hint
     bool stale() const noexcept { return stale_.load(std::memory_order_relaxed); }       // relaxed: a hint
     void set_stale(bool now) noexcept { stale_.store(now, std::memory_order_relaxed); }  // relaxed: a hint
     /// What only a helper can serve while this worker is busy: I/O, timers, its next task.
@@ -117,6 +121,7 @@ private:
     bool anything_to_do() noexcept;
 
     std::unique_ptr<driver> driver_;
+    driver_counts last_io_counts_;
     nanoseconds_t tick_time_ = 0;
     unsigned tasks_since_tick_ = 0;
     unsigned next_in_a_row_ = 0;

@@ -166,7 +166,7 @@ rn::task<long> deep_throw(long n) {
 }
 
 TEST_CASE("task: an exception climbs 10,000 tasks") {
-    CHECK_THROWS_WITH(run_on(1, []() -> rn::task<long> { co_return co_await deep_throw(10'000); }),
+    CHECK_THROWS_WITH((void)run_on(1, []() -> rn::task<long> { co_return co_await deep_throw(10'000); }),
                       "from below");
 }
 

@@ -16,6 +16,7 @@
 
 #include "context.hpp"
 #include "go.hpp"
+#include "stopping.hpp"
 
 namespace runnel {
 
@@ -95,7 +96,7 @@ public:
     runtime& operator=(const runtime&) = delete;
 
     // spawn(f, args…): as go(), under the root context, from any thread. Returns a join_handle, which a plain
-    // thread may wait() for. Refused while the runtime stops.
+    // thread may wait() for. Refused once the runtime begins to stop.
 
     /// Stops in phases and returns errc::timed_out when tasks were left that did not stop (they are leaked, and
     /// reported on stderr). Threads: not from a task of this runtime (check()ed).
@@ -117,34 +118,10 @@ private:
     detail::task_block* start_frame(std::coroutine_handle<> frame, detail::promise_base& promise,
                                     detail::task_end_base& end, std::source_location at);
 
-    std::unique_ptr<detail::runtime_core> core_;
+    std::unique_ptr<detail::runtime_core> core_;  // stays until the end: others may be about to spawn
+    bool stopped_ = false;
+    bool stuck_ = false;
 };
-
-/// `co_await stopping()`: ends when the runtime begins to stop. A select case.
-class [[nodiscard]] stopping_operation final : public detail::wait_case {
-public:
-    using result_type = result<>;
-    static constexpr std::size_t case_count = 1;
-    static constexpr detail::choice order = detail::choice::fair;
-
-    stopping_operation() noexcept = default;
-    stopping_operation(stopping_operation&&) noexcept = default;
-    detail::await_one<stopping_operation> awaiter() noexcept {
-        return detail::await_one<stopping_operation>(*this);
-    }
-    void gather(detail::wait_case** out) noexcept { *out = this; }
-    result<> complete(unsigned) noexcept { return {}; }
-    result<> fail(std::error_code error) noexcept { return error; }
-
-    detail::wait_object* object() noexcept override;
-    bool try_now(detail::late_wake&) noexcept override;
-    void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
-    void delist() noexcept override;
-
-private:
-    detail::wait_node node_;
-};
-inline stopping_operation stopping() noexcept { return {}; }
 
 namespace detail {
 int run_program(const options& how, task<int> body);

@@ -1,0 +1,39 @@
+// stopping: the moment from which a runtime takes nothing new.
+//
+//   auto won = co_await rn::select(jobs.recv(), rn::stopping());
+//
+// It is the first phase of stopping (runtime_core.hpp): go() is refused from then on, and whoever waits here
+// goes on and may bring its work to an end before the root context is cancelled.
+#pragma once
+
+#include "detail/operation.hpp"
+#include "result.hpp"
+
+namespace runnel {
+
+/// `co_await stopping()`: ends when the runtime begins to stop. A select case.
+class [[nodiscard]] stopping_operation final : public detail::wait_case {
+public:
+    using result_type = result<>;
+    static constexpr std::size_t case_count = 1;
+    static constexpr detail::choice order = detail::choice::fair;
+
+    stopping_operation() noexcept = default;
+    stopping_operation(stopping_operation&&) noexcept = default;
+    detail::await_one<stopping_operation> awaiter() noexcept {
+        return detail::await_one<stopping_operation>(*this);
+    }
+    void gather(detail::wait_case** out) noexcept { *out = this; }
+    result<> complete(unsigned) noexcept { return {}; }
+    result<> fail(std::error_code error) noexcept { return error; }
+
+    detail::wait_object* object() noexcept override;
+    bool try_now(detail::late_wake&) noexcept override;
+    void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
+    void delist() noexcept override;
+
+private:
+    detail::wait_node node_;
+};
+inline stopping_operation stopping() noexcept { return {}; }
+}
