@@ -136,7 +136,8 @@ bool wait_for_end_or_signal(int ended, int signals) noexcept {
 }
 
 int report_exit(std::error_code error) noexcept {
-    if (!error) return 0;
+    const bool told_to_stop = error == errc::cancelled || error == errc::stopping;
+    if (!error || (told_to_stop && current_runtime().stopping())) return 0;
     std::fprintf(stderr, "runnel: main ended with: %s\n", error.message().c_str());
     return 1;
 }

@@ -125,6 +125,8 @@ private:
 
 namespace detail {
 int run_program(const options& how, task<int> body);
+/// The exit status for an error that main ended with, which is printed; that it was told to stop is none.
+int report_exit(std::error_code error) noexcept;
 
 template <class T>
 task<int> as_exit_status(task<T> body) {
@@ -138,8 +140,6 @@ task<int> as_exit_status(task<T> body) {
         co_return static_cast<int>(co_await std::move(body));
     }
 }
-/// Prints an error that main ended with; its exit status.
-int report_exit(std::error_code error) noexcept;
 }
 
 /// Runs f(args…) as the main task of a runtime of its own, until it has returned and everything has stopped.
