@@ -62,9 +62,8 @@ void monitor::look() noexcept {
         const bool stale = beat == last_seen_[i] && !seen.sleeping();
         last_seen_[i] = beat;
         seen.set_stale(stale);
-        if (!stale) continue;
-        seen.ask_for_tick();
-        if (seen.needs_help(now)) core_.wake_helper();
+        if (!seen.sleeping()) seen.ask_for_tick();
+        if (stale && seen.needs_help(now) && !core_.wake_helper()) core_.ask_for_help();
     }
 }
 

@@ -1,8 +1,9 @@
 // monitor: a thread that looks whether a task holds its worker while others wait behind it.
 //
-// Every 2 ms while a worker is awake it reads the workers' heartbeats. One that has not changed since the
-// last look is *stale*: its worker is asked for a tick, and if there is something that only a helper can
-// serve (completions in its ring, due timers, tasks in its queues), a sleeper is woken to do so.
+// Every 2 ms while a worker is awake it asks those that are for a tick, since 61 tasks may take long, and
+// reads their heartbeats. One that has not changed since the last look is *stale*: if there is something
+// that only a helper can serve (completions in its ring, due timers, tasks in its queues), a sleeper is
+// woken to do so; when nobody sleeps, those that are busy do it at their next tick.
 //
 //   M1  while all workers sleep, so does the monitor, without a timeout: an idle process does not wake;
 //   M2  it never touches a task or a queue itself: it only wakes and marks.

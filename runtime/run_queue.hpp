@@ -63,8 +63,12 @@ public:
         return count;
     }
 
-    /// Thief. Moves the older half to the end of `mine` (the thief's own, empty) and returns how many.
+    /// Thief. Moves the older half to the end of `mine` (the thief's own) and returns how many; none when
+    /// `mine` may not have the room.
     std::uint32_t steal_into(run_queue& mine) noexcept {
+        const std::uint32_t tail = mine.tail_.load(std::memory_order_relaxed);  // relaxed: our own
+        // acquire: as in push().
+        if (tail - steal_of(mine.head_.load(std::memory_order_acquire)) > capacity / 2) return 0;
         std::uint64_t head =
             head_.load(std::memory_order_acquire);  // acquire: pairs with the owner's CAS in pop()
         std::uint32_t first = 0;
@@ -81,7 +85,6 @@ public:
                                             std::memory_order_acquire))
                 break;
         }
-        const std::uint32_t tail = mine.tail_.load(std::memory_order_relaxed);  // relaxed: our own
         for (std::uint32_t i = 0; i < count; ++i)  // 2; relaxed: ordered by head_ and tail_ as said
             mine.slot(tail + i).store(slot(first + i).load(std::memory_order_relaxed),
                                       std::memory_order_relaxed);

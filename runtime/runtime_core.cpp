@@ -109,7 +109,11 @@ void runtime_core::inject(task_block& task) noexcept {
 
 void runtime_core::wake_one() noexcept { wake(idle.worker_to_wake()); }
 
-void runtime_core::wake_helper() noexcept { wake(idle.any_sleeper()); }
+bool runtime_core::wake_helper() noexcept {
+    const int sleeper = idle.any_sleeper();
+    wake(sleeper);
+    return sleeper >= 0;
+}
 
 void runtime_core::wake(int sleeper) noexcept {
     if (sleeper < 0) return;
@@ -223,8 +227,12 @@ static void report_blocking(const std::vector<left_call>& left) noexcept {
 void runtime_core::join_workers() noexcept {
     watch.stop();
     report_blocking(blocking.stop(settings.cancel_grace().count()));
-    leaving_.store(true);
-    for (const auto& each : workers) each->unpark();
+    {
+        // Held, so that no worker leaves, and closes its doorbell, before all have been rung.
+        const std::lock_guard hold(meeting_->lock);
+        leaving_.store(true);
+        for (const auto& each : workers) each->unpark();
+    }
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
 }

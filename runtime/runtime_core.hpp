@@ -72,8 +72,16 @@ public:
     void inject(task_block& task) noexcept;
     /// Wakes a sleeper if nobody searches: after publishing work.
     void wake_one() noexcept;
-    /// Something stranded: wakes a sleeper in any case.
-    void wake_helper() noexcept;
+    /// Something stranded: wakes a sleeper in any case. Returns whether there was one.
+    bool wake_helper() noexcept;
+    /// Something stranded, and nobody sleeps: the next worker that comes to its tick helps.
+    void ask_for_help() noexcept { help_asked_.store(true, std::memory_order_relaxed); }  // relaxed: a hint
+    /// Takes that request. Cost: a load when there is none.
+    bool take_help_request() noexcept {
+        // relaxed: a hint.
+        return help_asked_.load(std::memory_order_relaxed) &&
+               help_asked_.exchange(false, std::memory_order_relaxed);
+    }
 
     context_node& root() noexcept { return *root_; }
     context_node& shield() noexcept { return *shield_; }
@@ -106,6 +114,7 @@ private:
     context_node* shield_;
     std::atomic<bool> stopping_{false};
     std::atomic<bool> leaving_{false};
+    std::atomic<bool> help_asked_{false};
     std::atomic<int> visitors_{0};
     std::unique_ptr<meeting> meeting_;
     std::vector<std::thread> threads_;

@@ -171,6 +171,18 @@ void worker::tick() noexcept {
     tick_time_ = driver_->now();
     if (timers.earliest() <= tick_time_) timers.fire_due(tick_time_);
     if (task_block* task = from_injector(); task != nullptr) push_ready(*task);
+    if (core.take_help_request()) help_others();
+}
+
+/// Busy as we are: what is stuck behind a long task has nobody else.
+void worker::help_others() noexcept {
+    for (const auto& other : core.workers) {
+        if (other.get() == this || !other->stale()) continue;
+        other->help(*this, tick_time_);
+        other->ready.steal_into(ready);
+        if (fork_branch* branch = other->forks.steal(); branch != nullptr)
+            push_ready(*start_fork(*branch, *this));
+    }
 }
 
 task_block* worker::steal_from(worker& victim) noexcept {

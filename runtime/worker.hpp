@@ -8,7 +8,8 @@
 //   3  forks: the newest branch of a when_all; after 61 in a row one from `ready`;
 //   4  ready: first in, first out;
 //   5  a tick; the injector; then search: steal half of another's ready queue or its oldest fork. On the
-//      last pass also a stale worker's `next`, its due timers and its stranded I/O;
+//      last pass also a stale worker's `next`, its due timers and its stranded I/O (when nobody has the
+//      time to search, this is done in a tick that the monitor asks for);
 //   6  sleep in the driver, until a completion, a message, a wake-up or the next deadline.
 //
 //   R1  queues hold tasks that nobody else can schedule (T2 of detail/wait.hpp);
@@ -116,6 +117,7 @@ private:
     task_block* steal_from(worker& victim) noexcept;
     bool take_messages() noexcept;
     void tick() noexcept;
+    void help_others() noexcept;
     void run_task(task_block& task) noexcept;
     void sleep(bool was_searching) noexcept;
     bool anything_to_do() noexcept;

@@ -329,7 +329,7 @@ TEST_CASE("with_deadline: a context that outlives its runtime, and one that is d
 TEST_CASE("done(): ends with the context; a wait that waits for its own context is cancelled instead") {
     run_on(2, []() -> rn::task<> {
         auto [ctx, cancel] = rn::with_cancel(rn::background());
-        const auto waits = [ctx = ctx]() -> rn::task<rn::result<>> { co_return co_await ctx.done(); };
+        const auto waits = [of = ctx]() -> rn::task<rn::result<>> { co_return co_await of.done(); };
         std::vector<rn::join_handle<rn::result<>>> all;
         for (int i = 0; i < 200; ++i) all.push_back(rn::go(waits));  // more than one hold of the lock takes
         co_await rn::sleep_for(1ms);
@@ -377,7 +377,7 @@ TEST_CASE("cancel: from a plain thread, while tasks wait, take what they wait fo
         };
         auto a = here.spawn(waits);
         auto b = here.spawn(waits);
-        std::thread canceller([cancel = cancel] { cancel(); });
+        std::thread canceller([stop = cancel] { stop(); });
         std::thread opener([&] { door.set(); });
         CHECK(a.wait().value() != 0);
         CHECK(b.wait().value() != 0);

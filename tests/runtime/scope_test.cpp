@@ -165,9 +165,9 @@ TEST_CASE("scope: join() forwards a cancel of its task, and returns only when th
             co_return end;
         };
         auto [ctx, cancel] = rn::with_cancel(rn::current_context());
-        const auto cancels = [cancel = cancel]() -> rn::task<> {
+        const auto cancels = [stop = cancel]() -> rn::task<> {
             co_await rn::sleep_for(1ms);
-            cancel();
+            stop();
         };
         auto canceller = rn::go(cancels);
         const auto end = co_await rn::with_context(ctx, parent());
