@@ -58,6 +58,10 @@ uring_driver::~uring_driver() {
         enter(ring_.submit_and_wait(pause_ns * 100));
         reap();
     }
+    while (owed_messages_ > 0 || cancellers_.load() > 0) {  // U4
+        sched_yield();
+        locked_take_in();
+    }
 }
 
 /// Takes back what the kernel has; `closing_` keeps it from being continued. More requests than the ring has
@@ -99,12 +103,14 @@ void uring_driver::start(io_request& request) noexcept {
 }
 
 void uring_driver::cancel(io_request& request) noexcept {
+    cancellers_.fetch_add(1);
     // relaxed: a guess; the CAS decides.
     io_request* head = inbox_.load(std::memory_order_relaxed);
     do {
         request.inbox_next = head;
     } while (!inbox_.compare_exchange_weak(head, &request));  // seq_cst: U2
     if (state_.load() == asleep) wake();
+    cancellers_.fetch_sub(1);  // the last access: U4
 }
 
 // --- Driving ---------------------------------------------------------------------------------------
@@ -233,6 +239,7 @@ void uring_driver::take_messages() noexcept {
 /// False: there is no room in the ring, try again.
 bool uring_driver::take_message(uring_slot& slot) noexcept {
     if (slot.at == uring_slot::phase::over) {
+        --owed_messages_;
         slots_.release(slot);  // L2
         return true;
     }
@@ -358,10 +365,12 @@ unsigned uring_driver::settle(uring_slot& slot, int status, unsigned flags) noex
 unsigned uring_driver::finish(uring_slot& slot) noexcept {
     const bool message_under_way = !closing_ && complete_io(*slot.task) && !slot.taken_back;
     in_flight_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: see start()
-    if (message_under_way)
+    if (message_under_way) {
+        ++owed_messages_;
         slot.at = uring_slot::phase::over;
-    else
+    } else {
         slots_.release(slot);
+    }
     return 1;
 }
 

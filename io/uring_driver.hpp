@@ -20,7 +20,9 @@
 //   U2  a message is pushed, then the state is read; the owner writes `asleep`, then looks for messages:
 //       all seq_cst, so one of the two sees the other;
 //   U3  each request ends by one last completion, also when it was cancelled, and the driver is not gone
-//       before that: the destructor cancels what is left and waits.
+//       before that: the destructor cancels what is left and waits;
+//   U4  nor is it gone before each canceller has sent its message and let go: a plain thread may come late,
+//       when the task that it cancelled has already ended.
 //
 // More operations may be in flight than the completion queue has room for. Bounding them would let some
 // that wait for ever, idle connections, keep out others that could go on. When too many complete at once
@@ -102,6 +104,7 @@ private:
     uring_slot_queue delayed_;
     io_request* messages_ = nullptr;  // taken out of the inbox, not yet acted on
     std::size_t kernel_holds_ = 0;    // requests whose last completion is to come, with the doorbell's
+    std::size_t owed_messages_ = 0;   // operations that are over, but a canceller still looks at them
     bool closing_ = false;
 
     // Looked at by others, without the lock:
@@ -112,6 +115,7 @@ private:
     std::atomic<bool> has_delayed_{false};  // delayed slots or messages
     std::atomic<int> processor_{-1};        // where the owner was seen last
     std::atomic<std::size_t> in_flight_{0};
+    std::atomic<int> cancellers_{0};
 
     struct counters {
         std::atomic<std::uint64_t> submitted{0}, completed{0}, enters{0}, sleeps{0}, helped{0}, overflows{0},

@@ -1,0 +1,215 @@
+// The driver where it is hard: wake-ups, full queues, a kernel that refuses, an owner that is busy.
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <thread>
+
+#include "support/build_kind.hpp"
+#include "support/level.hpp"
+#include "tools.hpp"
+
+using namespace test;
+namespace detail = runnel::detail;
+
+namespace {
+constexpr detail::nanoseconds_t millisecond = 1'000'000;
+}
+
+TEST_CASE("driver: a wake before the wait ends it at once, and only it") {
+    detail::uring_driver driver{detail::ring_options{}};
+    driver.poll();
+    driver.wake();
+    driver.wake();  // folds into the first
+    driver.wait(detail::no_deadline);
+    const auto before = driver.now();
+    driver.wait(before + 5 * millisecond);
+    CHECK(driver.now() >= before + 5 * millisecond);
+}
+
+TEST_CASE("driver: wakes while nobody sleeps cost no system call") {
+    detail::uring_driver driver{detail::ring_options{}};
+    driver.poll();
+    const auto enters = driver.counts().enters;
+    for (int i = 0; i < 1000; ++i) driver.wake();
+    driver.wait(detail::no_deadline);
+    CHECK(driver.counts().enters <= enters + 1);
+}
+
+TEST_CASE("driver: a wake from another thread ends the sleep, each time") {
+    detail::uring_driver driver{detail::ring_options{}};
+    const int rounds = support::scaled(2'000, 200'000);
+    std::atomic<int> wakes{0};
+    std::atomic<int> seen{0};
+    std::thread waker([&] {
+        for (int i = 1; i <= rounds; ++i) {
+            wakes = i;
+            driver.wake();
+            while (seen < i) std::this_thread::yield();
+        }
+    });
+    while (seen < rounds) {
+        driver.wait(detail::no_deadline);  // the watchdog ends this if a wake is lost
+        seen = wakes.load();
+    }
+    waker.join();
+}
+
+namespace {
+
+rn::task<> read_one(rn::tcp_stream from, std::atomic<int>& done) {
+    std::byte buffer[1];
+    CHECK((co_await from.read_some(buffer)).value() == 1);
+    ++done;
+}
+
+/// Many reads in flight on one worker, which is then busy while all their bytes arrive.
+rn::task<> complete_at_once(int reads) {
+    std::vector<rn::tcp_stream> writers;
+    std::atomic<int> done{0};
+    rn::task_set readers;
+    for (int i = 0; i < reads; ++i) {
+        stream_pair ends = co_await connected_pair();
+        writers.push_back(std::move(ends.first));
+        readers.spawn(read_one, std::move(ends.second), rn::borrow(done));
+    }
+    CHECK(co_await rn::sleep_for(1ms));
+    for (const rn::tcp_stream& writer : writers)
+        CHECK(send(writer.native_handle(), "x", 1, MSG_NOSIGNAL) == 1);  // without passing through the ring
+    CHECK(co_await readers.join());
+    CHECK(done == reads);
+}
+
+detail::ring_options tiny_ring() {
+    detail::ring_options tiny;
+    tiny.sq_entries = 8;
+    tiny.cq_entries = 16;
+    return tiny;
+}
+}
+
+TEST_CASE("driver: when more operations complete than the queue has room for, all are completed") {
+    rn::runtime runtime(with_ring(tiny_ring(), 1));
+    CHECK(runtime.spawn(complete_at_once, 300).wait());
+    // The overflow has ended the doorbell's poll; it must be armed again, or none of these is noticed.
+    for (int i = 0; i < 100; ++i) CHECK(runtime.spawn([]() -> rn::task<> { co_return; }).wait());
+}
+
+// --- A kernel that refuses -------------------------------------------------------------------------
+
+namespace {
+
+std::atomic<unsigned> calls{0};
+
+/// Fails three calls of four, each in another way, or takes only a part of what it is given.
+int moody_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void* argument,
+                std::size_t argument_bytes) noexcept {
+    const unsigned call = calls++;
+    switch (call % 8) {
+        case 1:
+            return -EAGAIN;
+        case 2:
+            return -EINTR;
+        case 4:
+            return -EBUSY;
+        case 5:
+            return detail::system_enter(fd, to_submit > 0 ? 1 : 0, min_complete, flags, argument,
+                                        argument_bytes);
+        case 7:
+            return detail::system_enter(fd, to_submit / 2, 0, flags & ~IORING_ENTER_EXT_ARG, nullptr, 0);
+        default:
+            return detail::system_enter(fd, to_submit, min_complete, flags, argument, argument_bytes);
+    }
+}
+
+rn::task<bool> echo_back(std::string text) {
+    stream_pair ends = co_await connected_pair();
+    rn::go(echo, std::move(ends.second));
+    auto answer = rn::go(read_all, rn::borrow(ends.first));
+    CHECK(co_await ends.first.write_all(text));
+    CHECK(ends.first.shutdown_write());
+    co_return (co_await answer).value() == text;
+}
+}
+
+TEST_CASE("driver: a kernel that refuses, is interrupted or takes a part loses and doubles nothing") {
+    detail::ring_options moody = tiny_ring();
+    moody.enter = moody_enter;
+    rn::runtime runtime(with_ring(moody, 2));
+    for (int i = 0; i < support::scaled(20, 500); ++i)
+        CHECK(runtime.spawn(echo_back, pattern(300'000, static_cast<unsigned>(i + 1))).wait().value());
+    CHECK(runtime.spawn(complete_at_once, 100).wait());
+    CHECK(runtime.stop());
+    CHECK(calls > 100);
+}
+
+// --- An owner that is busy -------------------------------------------------------------------------
+
+namespace {
+
+/// How late each of the stranded was served.
+struct service_times {
+    std::atomic<std::chrono::steady_clock::rep> written{0};  // when the bytes were
+    std::atomic<long> latest_us{0};
+    std::atomic<int> served{0};
+
+    void note(std::chrono::steady_clock::time_point due) {
+        const auto after = std::chrono::steady_clock::now() - due;
+        const long us = std::chrono::duration_cast<std::chrono::microseconds>(after).count();
+        for (long seen = latest_us; seen < us && !latest_us.compare_exchange_weak(seen, us);) {}
+        ++served;
+    }
+};
+
+using time_point = std::chrono::steady_clock::time_point;
+
+// Both begin to wait on the first worker: in its ring, in its timers. Whoever completes them may run them.
+rn::task<> read_on_first_worker(rn::tcp_stream from, service_times& times) {
+    co_await move_to_worker(0);
+    release_from_worker();
+    std::byte buffer[1];
+    CHECK((co_await from.read_some(buffer)).value() == 1);
+    times.note(time_point(time_point::duration(times.written)));
+}
+
+rn::task<> sleep_on_first_worker(service_times& times) {
+    co_await move_to_worker(0);
+    release_from_worker();
+    const auto due = std::chrono::steady_clock::now() + 60ms;
+    CHECK(co_await rn::sleep_for(60ms));
+    times.note(due);
+}
+
+rn::task<> strand(int reads, std::chrono::milliseconds busy) {
+    co_await move_to_worker(0);
+    std::vector<rn::tcp_stream> writers;
+    service_times times;
+    rn::task_set waiting;
+    waiting.spawn(sleep_on_first_worker, rn::borrow(times));
+    for (int i = 0; i < reads; ++i) {
+        stream_pair ends = co_await connected_pair();
+        writers.push_back(std::move(ends.first));
+        waiting.spawn(read_on_first_worker, std::move(ends.second), rn::borrow(times));
+    }
+    CHECK(co_await rn::sleep_for(20ms));  // for all to have come into the kernel
+    std::thread peer([&] {
+        std::this_thread::sleep_for(20ms);  // for the worker to be busy
+        times.written = std::chrono::steady_clock::now().time_since_epoch().count();
+        for (const rn::tcp_stream& writer : writers) send(writer.native_handle(), "x", 1, MSG_NOSIGNAL);
+    });
+    spin_for(busy);
+    const int served_meanwhile = times.served;
+    peer.join();
+    CHECK(co_await waiting.join());
+    CHECK(served_meanwhile == reads + 1);
+    MESSAGE("behind a busy worker, " << reads << " reads and a timer were at most " << times.latest_us
+                                     << " us late");
+    CHECK(times.latest_us < (support::sanitized ? 200'000 : 50'000));
+    release_from_worker();
+}
+}
+
+TEST_CASE("driver: what waits in the ring and the timers of a busy worker is served by another") {
+    CHECK(run_on(2, strand, 100, 300ms));
+}
