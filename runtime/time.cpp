@@ -19,10 +19,6 @@ namespace {
 
 /// For a try_select on a plain thread, which has no timers: something to lock, guarding nothing.
 constinit wait_object nowhere;
-
-nanoseconds_t later(nanoseconds_t now, nanoseconds_t by) noexcept {
-    return by < no_deadline - now ? now + by : no_deadline;
-}
 }
 
 wait_object* deadline_case::object() noexcept {
@@ -38,7 +34,7 @@ bool deadline_case::try_now(late_wake&) noexcept {
 void deadline_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     node_.task = &task;
     node_.ticket = ticket;
-    node_.when = from_ == origin::wait ? later(clock_now(), time_) : time_;
+    node_.when = from_ == origin::wait ? saturated_sum(clock_now(), time_) : time_;
     current_timers().link(node_);
 }
 

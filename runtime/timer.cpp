@@ -18,8 +18,6 @@ timer_heap& timers_here() noexcept {
     check(tls_worker != nullptr, "timer, ticker: made outside a runtime");
     return current_timers();
 }
-
-std::int64_t later(std::int64_t now, std::int64_t by) noexcept { return by < never - now ? now + by : never; }
 }
 
 tick_source::tick_source(missed_ticks policy) noexcept : heap_(timers_here()), policy_(policy) {
@@ -33,7 +31,7 @@ tick_source::~tick_source() {
 }
 
 bool tick_source::start(std::int64_t in, std::int64_t period) noexcept {
-    const std::int64_t first = later(clock_now(), in);
+    const std::int64_t first = saturated_sum(clock_now(), in);
     heap_.lock.lock();
     const bool was_active = clear();
     period_ = period;
@@ -100,16 +98,16 @@ void tick_source::keep(std::int64_t due, std::int64_t now) noexcept {
 }
 
 std::int64_t tick_source::next_due(std::int64_t due, std::int64_t now, bool taken) const noexcept {
-    const std::int64_t next = later(due, period_);
+    const std::int64_t next = saturated_sum(due, period_);
     if (next > now) return next;
-    if (policy_ == missed_ticks::delay) return later(now, period_);
+    if (policy_ == missed_ticks::delay) return saturated_sum(now, period_);
     if (policy_ == missed_ticks::burst && taken) return next;  // due already: comes again at once
-    return later(due, ((now - due) / period_ + 1) * period_);
+    return saturated_sum(due, ((now - due) / period_ + 1) * period_);
 }
 
 /// missed_ticks::delay: the kept tick has been taken, late.
 void tick_source::rest_is_over() noexcept {
-    const std::int64_t next = later(clock_now(), period_);
+    const std::int64_t next = saturated_sum(clock_now(), period_);
     bool is_earliest = false;
     {
         const std::lock_guard guard(heap_.lock);

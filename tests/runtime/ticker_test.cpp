@@ -98,7 +98,8 @@ TEST_CASE("ticker: ticks that came due together go to several waiters") {
         rn::ticker ticker(10ms, rn::missed_ticks::burst);
         int taken = 0;
         const auto waiter = [&]() -> rn::task<> {
-            if (co_await ticker.tick()) ++taken;
+            const auto due = co_await ticker.tick();
+            if (due) ++taken;
         };
         rn::task_set waiters;
         for (int i = 0; i < 5; ++i) waiters.spawn(waiter);
@@ -120,4 +121,15 @@ TEST_CASE("ticker: is a case of a select") {
         CHECK(fast_ticks == 10);
         CHECK(slow_ticks == 3);
     });
+}
+
+TEST_CASE("ticker: ends when the runtime begins to stop, so that loops of ticks end") {
+    rn::runtime runtime(rn::options().workers(1).driver(rn::driver_kind::none).grace(1h));
+    const auto body = []() -> rn::task<rn::result<>> {
+        rn::ticker ticker(24h);
+        co_return (co_await ticker.tick()).error();
+    };
+    auto end = runtime.spawn(body);
+    CHECK(runtime.stop());
+    CHECK(end.wait().error() == rn::errc::stopping);
 }

@@ -88,7 +88,8 @@ TEST_CASE("timer: one tick ends one wait, the oldest") {
         rn::timer timer;
         std::vector<int> order;
         const auto waiter = [&](int number) -> rn::task<> {
-            if (co_await timer.fired()) order.push_back(number);
+            const auto due = co_await timer.fired();
+            if (due) order.push_back(number);
         };
         rn::task_set waiters;
         for (int i = 0; i < 3; ++i) {

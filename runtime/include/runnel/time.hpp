@@ -47,6 +47,10 @@ constexpr std::int64_t saturated_nanoseconds(std::chrono::duration<Rep, Period> 
     return std::chrono::ceil<std::chrono::nanoseconds>(d).count();
 }
 
+constexpr std::int64_t saturated_sum(std::int64_t now, std::int64_t by) noexcept {
+    return by < never - now ? now + by : never;
+}
+
 /// A case that happens at a point in time.
 class deadline_case : public wait_case {
 public:

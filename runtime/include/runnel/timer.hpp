@@ -28,6 +28,7 @@
 #include "detail/operation.hpp"
 #include "detail/timer_node.hpp"
 #include "result.hpp"
+#include "stopping.hpp"
 #include "time.hpp"
 
 namespace runnel {
@@ -104,6 +105,31 @@ private:
     wait_node node_;
     std::int64_t due_ = 0;
 };
+
+/// A tick of a ticker, which ends with the runtime: the second case is that it begins to stop.
+class [[nodiscard]] ticker_operation final {
+public:
+    using result_type = result<clock::time_point>;
+    static constexpr std::size_t case_count = 2;
+    static constexpr choice order = choice::in_order;
+
+    explicit ticker_operation(tick_source& of) noexcept : tick_(of) {}
+    ticker_operation(ticker_operation&&) noexcept = default;
+
+    await_many<ticker_operation> awaiter() noexcept { return await_many<ticker_operation>(*this); }
+    void gather(wait_case** out) noexcept {
+        out[0] = &stopping_;
+        out[1] = &tick_;
+    }
+    result_type complete(unsigned index) noexcept {
+        return index == 0 ? fail(errc::stopping) : tick_.complete(0);
+    }
+    result_type fail(std::error_code error) noexcept { return error; }
+
+private:
+    stopping_operation stopping_;
+    tick_operation tick_;
+};
 }
 
 /// One tick, which can be moved or called off. Made inside a runtime; stays where it was made (not
@@ -162,10 +188,10 @@ public:
     void stop() noexcept { source_.stop(); }
 
     /// Receives the next tick. A select case.
-    /// Returns       when it was due.
+    /// Returns       when it was due; errc::stopping once the runtime begins to stop, so that loops end.
     /// Cancellation  a cancel point on every call; a tick that was not received stays.
     /// Order         one tick ends one wait: the oldest.
-    detail::tick_operation tick() noexcept { return detail::tick_operation(source_); }
+    detail::ticker_operation tick() noexcept { return detail::ticker_operation(source_); }
 
     /// How many ticks were dropped because nobody took them in time. Threads: any.
     std::uint64_t missed() const noexcept { return source_.missed(); }
