@@ -249,8 +249,8 @@ TEST_CASE("scope: a child that leaves a scope, and a detached task that does") {
 
 TEST_CASE("child: a scope is left" * doctest::skip()) {
     run_on(1, []() -> rn::task<> {
+        static std::atomic<int> ended{0};  // not a local: the children outlive those
         rn::scope s;
-        std::atomic<int> ended{0};
         s.spawn(takes_its_time, rn::borrow(ended));
         co_return;
     });
