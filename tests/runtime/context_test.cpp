@@ -150,7 +150,6 @@ TEST_CASE("context: trees that threads grow, cancel and drop at once end all can
     for (int round = 0; round < rounds; ++round) {
         const auto top = rn::with_cancel(rn::background());
         std::vector<std::thread> threads;
-        std::atomic<int> alive{0};
         for (int t = 0; t < 3; ++t)
             threads.emplace_back([&, t] {
                 std::vector<rn::cancellable> mine;
