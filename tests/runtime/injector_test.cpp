@@ -19,7 +19,7 @@ TEST_CASE("injector: gives the oldest, as many as asked for or as there are, as 
     const auto all = std::make_unique<task_block[]>(5);
     injector queue;
     CHECK(queue.pop(3) == nullptr);
-    for (int i = 0; i < 5; ++i) queue.push(all[i]);
+    for (std::size_t i = 0; i < 5; ++i) queue.push(all[i]);
     CHECK(queue.size() == 5);
     const task_block* three = queue.pop(3);
     CHECK(three == &all[0]);
@@ -42,7 +42,7 @@ TEST_CASE("injector: a chain goes in as it is, and the queue goes on after it") 
     queue.push_chain(all[0], all[2], 3);
     queue.push(all[3]);
     CHECK(queue.size() == 4);
-    for (int i = 0; i < 4; ++i) CHECK(queue.pop(1) == &all[i]);
+    for (std::size_t i = 0; i < 4; ++i) CHECK(queue.pop(1) == &all[i]);
 }
 
 TEST_CASE("injector: threads push and pop, and every task comes out once, each thread's in its order") {

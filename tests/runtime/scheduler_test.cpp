@@ -320,11 +320,11 @@ TEST_CASE("idle: a runtime with nothing to do wakes fewer than 5 times a second"
 }
 
 TEST_CASE("wakes: two tasks that wake each other stay on one worker") {
-    const long rounds = 20'000;
+    static constexpr long rounds = 20'000;
     rn::runtime here(workers(4));
-    const auto both = [rounds]() -> rn::task<> {
+    const auto both = []() -> rn::task<> {
         token left, right;
-        const auto bats = [rounds](token& mine, token& yours) -> rn::task<> {
+        const auto bats = [](token& mine, token& yours) -> rn::task<> {
             for (long i = 0; i < rounds; ++i) {
                 co_await mine.take();
                 yours.give();
