@@ -16,8 +16,10 @@ namespace pubsub {
 constexpr std::string_view redis_dialect = "7.0.15";  // the Redis whose replies ours equal
 
 struct server {
-    outbox_options outbox;
-    int port = 0;
+    explicit server(outbox_options queues = {}, int listens_at = 0) : outbox(queues), port(listens_at) {}
+
+    const outbox_options outbox;
+    const int port;
     pubsub::broker broker;
 
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();

@@ -73,23 +73,29 @@ bool outbox::take(std::vector<frame>& batch, std::size_t bytes_max) {
     batch.clear();
     std::lock_guard lock(mutex_);
     if (state_ == state::closed) return false;
-    for (std::size_t bytes = 0; bytes < bytes_max && !(messages_.empty() && replies_.empty());) {
-        batch.push_back(take_oldest());
-        bytes += batch.back()->size();
+    std::size_t bytes = 0;
+    while (queue* from = oldest()) {
+        bytes += from->front().bytes->size();
+        if (!batch.empty() && bytes > bytes_max) break;
+        batch.push_back(take_from(*from));
     }
     if (!batch.empty()) return true;
     writer_idle_ = true;
     return state_ == state::open;
 }
 
-frame outbox::take_oldest() {
-    const bool reply_first =
-        messages_.empty() || (!replies_.empty() && replies_.front().ticket < messages_.front().ticket);
-    queue& from = reply_first ? replies_ : messages_;
-    frame oldest = std::move(from.front().bytes);
+/// The queue whose first entry came first; null when both are empty.
+outbox::queue* outbox::oldest() {
+    if (messages_.empty() || replies_.empty())
+        return !messages_.empty() ? &messages_ : !replies_.empty() ? &replies_ : nullptr;
+    return replies_.front().ticket < messages_.front().ticket ? &replies_ : &messages_;
+}
+
+frame outbox::take_from(queue& from) {
+    frame taken = std::move(from.front().bytes);
     from.pop_front();
-    (reply_first ? reply_bytes_ : message_bytes_) -= oldest->size();
-    return oldest;
+    (&from == &replies_ ? reply_bytes_ : message_bytes_) -= taken->size();
+    return taken;
 }
 
 bool outbox::closed() const {

@@ -70,8 +70,9 @@ public:
     /// The client is gone, or has to go: nothing will be put or taken any more. Always wakes the writer.
     void close();
 
-    /// Moves the oldest entries to `batch`, until they are `bytes_max` or more. It leaves `batch` empty when
-    /// there is nothing now, and is false when there never will be. Threads: the writer only.
+    /// Moves the oldest entries to `batch`, at most `bytes_max` of them together, or one that is bigger. It leaves
+    /// `batch` empty when there is nothing now, and is false when there never will be.
+    /// Threads: the writer only.
     bool take(std::vector<frame>& batch, std::size_t bytes_max);
 
     bool closed() const;
@@ -87,7 +88,8 @@ private:
     using queue = std::deque<entry>;
 
     bool make_room(std::size_t size);
-    frame take_oldest();
+    queue* oldest();
+    frame take_from(queue& from);
     void wake_writer(std::unique_lock<std::mutex>& lock);
 
     notifier& writer_;

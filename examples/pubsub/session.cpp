@@ -13,6 +13,8 @@
 
 namespace pubsub {
 
+constexpr std::size_t pending_bytes_max = 64u << 10;
+
 struct session::command {
     std::string_view name;          // "client|id" is the subcommand ID of CLIENT
     int arity;                      // words, with the name; negative: at least so many
@@ -127,6 +129,7 @@ void session::execute(request words) {
     if (!found) return reply().error(unknown_command(words));
     if (const auto refused = refusal(*found, words.size()); !refused.empty()) return reply().error(refused);
     (this->*found->run)(words);
+    if (pending_.size() > pending_bytes_max) flush();
 }
 
 /// Why the command may not run now; empty if it may.

@@ -220,8 +220,7 @@ TEST_CASE("session: a protocol error is told to the client, and ends only its se
 }
 
 TEST_CASE("session: INFO tells the truth, in sections") {
-    server shared;
-    shared.port = 6380;
+    server shared({}, 6380);
     fake_client reader(shared), asker(shared);
     ask(reader, "SUBSCRIBE a\n");
     ask(asker, "PUBLISH a x\nPUBLISH b x\n");

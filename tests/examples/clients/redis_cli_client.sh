@@ -41,8 +41,8 @@ for protocol in 2 3; do
     conversation "$protocol"
 done
 
-expect $'+PONG\r\n$2\r\nhi\r\n+OK\r' "$(printf 'PING\r\nECHO "hi"\r\nQUIT\r\n' | nc -q 5 127.0.0.1 "$port")"
-expect $'-ERR Protocol error: invalid multibulk length\r' "$(printf '*x\r\n' | nc -q 5 127.0.0.1 "$port")"
+expect $'+PONG\r\n$2\r\nhi\r\n+OK\r' "$(printf 'PING\r\nECHO "hi"\r\nQUIT\r\n' | nc -N 127.0.0.1 "$port")"
+expect $'-ERR Protocol error: invalid multibulk length\r' "$(printf '*x\r\n' | nc -N 127.0.0.1 "$port")"
 echo "nc: inline commands and a protocol error"
 
 redis-benchmark -p "$port" -q -n 20000 -t ping 2>&1 | tr '\r' '\n' | grep 'requests per second'
