@@ -84,6 +84,12 @@ bool timer_heap::link(timer_node& node) noexcept {
 
 bool timer_heap::unlink(timer_node& node) noexcept {
     if (node.place == timer_node::unlinked) return false;
+    take_out(node);
+    publish();
+    return true;
+}
+
+void timer_heap::take_out(timer_node& node) noexcept {
     const std::size_t hole = node.place;
     assert(entries_[hole].node == &node && "H1: a node of another heap");
     node.place = timer_node::unlinked;
@@ -95,8 +101,6 @@ bool timer_heap::unlink(timer_node& node) noexcept {
         else
             sift_down(last, hole);
     }
-    publish();
-    return true;
 }
 
 void timer_heap::wake_owner() noexcept {
@@ -124,9 +128,10 @@ void timer_heap::take_due(nanoseconds_t now, due_batch& batch) noexcept {
     const std::lock_guard guard(lock);
     while (batch.count < due_batch::room && !entries_.empty() && entries_.front().when <= now) {
         timer_node& node = *entries_.front().node;
-        unlink(node);
+        take_out(node);
         batch.note_due(node, now);  // may link it again: a ticker does
     }
+    publish();  // not before (H3): the owner, about to sleep, could miss what is linked again
 }
 
 bool timer_heap::before(const entry& a, const entry& b) noexcept {

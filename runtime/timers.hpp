@@ -15,7 +15,8 @@
 //   H2  no entry comes before its parent; equal deadlines are ordered by `sequence`, the order of
 //       insertion (a running number of 32 bits, compared by difference: two equal deadlines that are
 //       2^31 insertions apart would change places);
-//   H3  earliest_ is the first deadline whenever the lock is free;
+//   H3  earliest_ is never later than the first deadline, and equal to it whenever the lock is free: the
+//       owner reads it without the lock, and sleeps until then, while another worker may be firing;
 //   H4  a node is not touched after the lock of step 2 is released: by then a wait may be over and its
 //       frame gone, and a held callback is reached by its own pointer.
 //
@@ -87,6 +88,7 @@ private:
     void sift_up(entry moved, std::size_t place) noexcept;
     void sift_down(entry moved, std::size_t place) noexcept;
     std::size_t first_child(std::size_t parent) const noexcept;
+    void take_out(timer_node& node) noexcept;
     void take_due(nanoseconds_t now, due_batch& batch) noexcept;
     void publish() noexcept;
 

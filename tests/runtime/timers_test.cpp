@@ -194,6 +194,7 @@ TEST_CASE("timers: a tick is handed over under the lock and may set its next dea
         explicit periodic(timer_heap& of) : heap(of) { node.callback = this; }
         bool tick(std::int64_t, late_wake&) noexcept override {
             ++ticks;
+            CHECK(heap.earliest() <= node.when);  // the owner must not fall asleep beyond it meanwhile
             node.when += 10;
             heap.link(node);
             return true;
