@@ -88,25 +88,28 @@ TEST_CASE("runtime: counts what it did, and still knows it after the stop") {
     CHECK(here.counts().ended >= 10);  // started by this thread, ended by the workers
 }
 
+void start_and_stop(const rn::options& how, int round) {
+    rn::runtime here(how);
+    const auto busy = [](counted) -> rn::task<> {
+        rn::task_set set;
+        for (int i = 0; i < 5; ++i) set.spawn(sleeps, 1h);
+        for (int i = 0; i < 5; ++i) set.spawn(gives, i);
+        rn::event never;
+        co_await rn::with_timeout(1h, never.wait());
+        co_await set.join();
+    };
+    auto end = here.spawn(busy, counted(1));
+    for (int i = 0; i < 5; ++i) here.spawn(busy, counted(2));
+    if (round % 2 == 0) (void)here.spawn(gives, 1).wait();
+    here.stop().value();
+    CHECK(end.wait());
+}
+
 TEST_CASE("runtime: started and stopped again and again with tasks that run, sleep and wait") {
     counted::reset();
-    const int rounds = support::scaled(50, 1'000);
-    for (int round = 0; round < rounds; ++round) {
-        rn::runtime here(workers(1 + static_cast<unsigned>(round) % 4));
-        const auto busy = [](counted) -> rn::task<> {
-            rn::task_set set;
-            for (int i = 0; i < 5; ++i) set.spawn(sleeps, 1h);
-            for (int i = 0; i < 5; ++i) set.spawn(gives, i);
-            rn::event never;
-            co_await rn::with_timeout(1h, never.wait());
-            co_await set.join();
-        };
-        auto end = here.spawn(busy, counted(1));
-        for (int i = 0; i < 5; ++i) here.spawn(busy, counted(2));
-        if (round % 2 == 0) (void)here.spawn(gives, 1).wait();
-        here.stop().value();
-        CHECK(end.wait());
-    }
+    for (unsigned count = 1; count <= 4; ++count)
+        for (const rn::options& how : support::on_each_driver(count))
+            for (int round = 0; round < support::scaled(15, 250); ++round) start_and_stop(how, round);
     CHECK(counted::live() == 0);
     CHECK(counted::errors() == 0);
 }

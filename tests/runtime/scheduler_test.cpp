@@ -4,6 +4,7 @@
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -27,7 +28,8 @@ using support::workers;
 
 namespace {
 
-/// What may take a few milliseconds takes longer on a loaded machine, and much longer under a sanitizer.
+/// What may take a few milliseconds takes longer on a loaded machine, and much longer under a sanitizer. So
+/// several rounds are made, of which the best counts.
 constexpr auto soon = support::sanitized ? 400ms : 100ms;
 
 /// Wakes one waiter per signal; a signal that comes first is kept.
@@ -66,13 +68,15 @@ rn::task<> plays(unsigned worker, token& mine, token& yours, long rounds) {
 TEST_CASE("scheduler: a token goes to and fro between two workers, and no wake-up is lost") {
     support::watchdog::instance().allow(support::watchdog::limit() * (support::full() ? 20 : 1));
     const long rounds = support::scaled(support::sanitized ? 20'000L : 100'000L, 10'000'000L);
-    token left, right;
-    rn::runtime here(workers(2));
-    auto a = here.spawn(plays, 0U, rn::borrow(left), rn::borrow(right), rounds);
-    auto b = here.spawn(plays, 1U, rn::borrow(right), rn::borrow(left), rounds);
-    left.give();
-    CHECK(a.wait());
-    CHECK(b.wait());
+    for (const rn::options& how : support::on_each_driver(2)) {
+        token left, right;
+        rn::runtime here(how);
+        auto a = here.spawn(plays, 0U, rn::borrow(left), rn::borrow(right), rounds);
+        auto b = here.spawn(plays, 1U, rn::borrow(right), rn::borrow(left), rounds);
+        left.give();
+        CHECK(a.wait());
+        CHECK(b.wait());
+    }
 }
 
 TEST_CASE("scheduler: a plain thread and a task pass a token, and no wake-up is lost") {
@@ -96,9 +100,11 @@ TEST_CASE("scheduler: a plain thread and a task pass a token, and no wake-up is 
 }
 
 TEST_CASE("scheduler: spawns from outside, each to a runtime that has just fallen asleep") {
-    rn::runtime here(workers(3));
     const auto nothing = []() -> rn::task<> { co_return; };
-    for (int i = 0; i < support::scaled(10'000, 1'000'000); ++i) CHECK(here.spawn(nothing).wait());
+    for (const rn::options& how : support::on_each_driver(3)) {
+        rn::runtime here(how);
+        for (int i = 0; i < support::scaled(10'000, 1'000'000); ++i) CHECK(here.spawn(nothing).wait());
+    }
 }
 
 // --- Tasks move between workers ----------------------------------------------------------------------------
@@ -150,6 +156,7 @@ TEST_CASE("scheduler: a backlog is shared: tasks behind a busy one are taken by 
 
 TEST_CASE("scheduler: a single task that waits behind a spinning one is taken by another worker") {
     run_on(2, []() -> rn::task<> {
+        rn::clock::duration best = 1h;
         for (int round = 0; round < 5; ++round) {
             std::atomic<bool> ran{false};
             const auto sets = [&]() -> rn::task<> {
@@ -159,15 +166,17 @@ TEST_CASE("scheduler: a single task that waits behind a spinning one is taken by
             auto end = rn::go(sets);  // in `next` of this worker, which does not come back to it
             const auto began = rn::clock::now();
             CHECK(spin_until(ran, 10s));
-            CHECK(rn::clock::now() - began < soon);
+            best = std::min(best, rn::clock::now() - began);
             co_await end;
             co_await rn::sleep_for(3ms);  // all fall asleep, the monitor too
         }
+        CHECK(best < soon);
     });
 }
 
 TEST_CASE("scheduler: the timers of a busy worker are fired by another") {
     run_on(2, []() -> rn::task<> {
+        rn::clock::duration best = 1h;
         for (int round = 0; round < 5; ++round) {
             std::atomic<bool> fired{false};
             const unsigned me = worker_index();
@@ -180,10 +189,11 @@ TEST_CASE("scheduler: the timers of a busy worker are fired by another") {
             if (worker_index() == me) {
                 const auto began = rn::clock::now();
                 CHECK(spin_until(fired, 10s));
-                CHECK(rn::clock::now() - began < soon);
+                best = std::min(best, rn::clock::now() - began);
             }
             co_await end;
         }
+        CHECK(best < soon);
     });
 }
 
@@ -200,12 +210,15 @@ void serves_others_during(Busy busy) {
         co_await rn::sleep_for(5ms);
         co_return rn::clock::now() - began;
     };
-    for (int round = 0; round < 3; ++round) {
-        const auto began = std::chrono::steady_clock::now();
+    rn::clock::duration best_timer = 1h, best_in_all = 1h;
+    for (int round = 0; round < 5; ++round) {
+        const auto began = rn::clock::now();
         auto timer = here.spawn(sleeps);
-        CHECK(timer.wait().value() < 5ms + soon);
-        CHECK(std::chrono::steady_clock::now() - began < 5ms + 2 * soon);
+        best_timer = std::min(best_timer, timer.wait().value());
+        best_in_all = std::min(best_in_all, rn::clock::now() - began);
     }
+    CHECK(best_timer < 5ms + soon);
+    CHECK(best_in_all < 5ms + 2 * soon);
     over = true;
     CHECK(hog.wait());
 }
@@ -310,13 +323,15 @@ long sleeps_of_process() {
 }
 
 TEST_CASE("idle: a runtime with nothing to do wakes fewer than 5 times a second") {
-    rn::runtime here(workers(4));
     const auto waits = []() -> rn::task<> { co_await rn::sleep_for(1h); };
-    auto waiting = here.spawn(waits);
-    std::this_thread::sleep_for(100ms);  // what was started settles
-    const long before = sleeps_of_process();
-    std::this_thread::sleep_for(1s);
-    CHECK(sleeps_of_process() - before < 5 + (support::thread_sanitized ? 20 : 0));  // TSan has a thread, too
+    for (const rn::options& how : support::on_each_driver(4)) {
+        rn::runtime here(how);
+        auto waiting = here.spawn(waits);
+        std::this_thread::sleep_for(100ms);  // what was started settles
+        const long before = sleeps_of_process();
+        std::this_thread::sleep_for(1s);
+        CHECK(sleeps_of_process() - before < 5 + (support::thread_sanitized ? 20 : 0));  // TSan has a thread
+    }
 }
 
 TEST_CASE("wakes: two tasks that wake each other stay on one worker") {

@@ -9,6 +9,9 @@
 
 #include <runnel/runtime.hpp>
 
+#include <system_error>
+#include <vector>
+
 #include "runtime/worker.hpp"
 
 namespace support {
@@ -18,6 +21,18 @@ inline runnel::options workers(unsigned count) {
     runnel::options how;
     how.workers(count).driver(runnel::driver_kind::none).strict(true);
     return how;
+}
+
+/// The same, and with io_uring where the kernel lets us: what concerns sleeping and waking holds on both.
+inline std::vector<runnel::options> on_each_driver(unsigned count) {
+    std::vector<runnel::options> all{workers(count)};
+    all.push_back(workers(count).driver(runnel::driver_kind::uring));
+    try {
+        const runnel::runtime probe(all.back());
+    } catch (const std::system_error&) {
+        all.pop_back();
+    }
+    return all;
 }
 
 /// Runs body() as the first task of a runtime with `count` workers, stops the runtime, and gives the value.
