@@ -17,6 +17,8 @@
 
 #include <runnel/detail/wait.hpp>
 
+#include "task_slab.hpp"
+
 namespace runnel::detail {
 
 class run_queue {
@@ -44,22 +46,28 @@ public:
             const std::uint32_t steal = steal_of(head);
             const std::uint64_t next = pack(steal == real ? real + 1 : steal, real + 1);
             // acq_rel: pairs with the thief's CAS, which must not hand out the same slot.
-            if (head_.compare_exchange_weak(head, next, std::memory_order_acq_rel, std::memory_order_acquire))
+            if (head_.compare_exchange_weak(head, next, std::memory_order_acq_rel,
+                                            std::memory_order_acquire)) {
+                // Of many that were made ready together each is in cold memory: fetch those whose turn is near.
+                // relaxed: a hint; the slot may be empty, or its task elsewhere by now.
+                prefetch_block(slot(real + 8).load(std::memory_order_relaxed));
                 return slot(real).load(std::memory_order_relaxed);  // relaxed: written by us
+            }
         }
     }
 
-    /// Owner. Takes the older half out as a chain through queue_next (for the injector); its length.
-    std::uint32_t pop_half(task_block*& first, task_block*& last) noexcept {
-        first = last = nullptr;
-        std::uint32_t count = 0;
-        for (; count < capacity / 2; ++count) {
-            task_block* task = pop();
-            if (task == nullptr) break;
-            task->queue_next = nullptr;
-            (last != nullptr ? last->queue_next : first) = task;
-            last = task;
-        }
+    /// Owner. Takes the older half out, to out[0], out[1], …; how many: none while a thief copies.
+    std::uint32_t pop_half(task_block** out) noexcept {
+        std::uint64_t head = head_.load(std::memory_order_acquire);  // acquire: see push()
+        const std::uint32_t real = real_of(head);
+        const std::uint32_t count = (tail_.load(std::memory_order_relaxed) - real) / 2;  // relaxed: our own
+        // acq_rel: as in pop(). relaxed on failure: nothing is read then.
+        if (steal_of(head) != real ||
+            !head_.compare_exchange_strong(head, pack(real + count, real + count), std::memory_order_acq_rel,
+                                           std::memory_order_relaxed))
+            return 0;
+        for (std::uint32_t i = 0; i < count; ++i)
+            out[i] = slot(real + i).load(std::memory_order_relaxed);  // relaxed: written by us
         return count;
     }
 

@@ -2,7 +2,8 @@
 //
 // Blocks live in chunks that are never given back: a late waker may look at the word of a block whose
 // task has ended, and the dump and the root's cancel scan all of them without a lock. Free blocks are
-// kept per worker and exchanged in batches with a common list.
+// kept per worker and exchanged with a common list, 64 at a time: linked by queue_next, and the batches
+// by member_next of their first.
 //
 //   S1  a chunk, once linked, stays; the chain of chunks only grows at its head;
 //   S2  a block's epoch survives its reuse: the ticket of an earlier life never matches.
@@ -24,6 +25,12 @@ struct block_cache {
 task_block& allocate_block(block_cache* cache);
 void free_block(block_cache* cache, task_block& block) noexcept;
 void drain_blocks(block_cache& cache) noexcept;
+
+/// Fetches a block that is filled or run soon. Any address: it is a hint.
+inline void prefetch_block(const task_block* block) noexcept {
+    __builtin_prefetch(block, 1);
+    __builtin_prefetch(reinterpret_cast<const char*>(block) + 64, 1);
+}
 
 struct block_chunk {
     static constexpr std::size_t size = 256;

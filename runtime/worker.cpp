@@ -57,15 +57,14 @@ void worker::push_next(task_block& task) noexcept {
 
 void worker::push_ready(task_block& task) noexcept {
     if (!ready.push(task)) [[unlikely]] {
-        task_block* first = nullptr;
-        task_block* last = nullptr;
-        const std::uint32_t count = ready.pop_half(first, last);
+        task_block* half[run_queue::capacity / 2 + 1];
+        const std::uint32_t count = ready.pop_half(half);
         if (count == 0) {  // a thief is copying; it will leave room, but not now
             core.inject(task);
             return;
         }
-        last->queue_next = &task;
-        core.queue.push_chain(*first, task, count + 1);
+        half[count] = &task;
+        core.queue.push(half, count + 1);
         core.wake_one();
         return;
     }
@@ -134,14 +133,12 @@ task_block* worker::from_injector() noexcept {
     if (size == 0) return nullptr;
     const auto workers = static_cast<std::uint32_t>(core.workers.size());
     const std::uint32_t share = size / workers + 1;
-    task_block* first = core.queue.pop(share < injector_share_max ? share : injector_share_max);
-    if (first == nullptr) return nullptr;
-    for (task_block* task = first->queue_next; task != nullptr;) {
-        task_block* following = task->queue_next;
-        push_ready(*task);
-        task = following;
-    }
-    return first;
+    task_block* taken[injector_share_max];
+    const std::uint32_t count =
+        core.queue.pop(taken, share < injector_share_max ? share : injector_share_max);
+    if (count == 0) return nullptr;
+    for (std::uint32_t i = 1; i < count; ++i) push_ready(*taken[i]);
+    return taken[0];
 }
 
 bool worker::take_messages() noexcept {

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -15,34 +16,38 @@ using runnel::detail::task_block;
 
 namespace {
 
-TEST_CASE("injector: gives the oldest, as many as asked for or as there are, as a chain") {
+TEST_CASE("injector: gives the oldest, as many as asked for or as there are") {
     const auto all = std::make_unique<task_block[]>(5);
     injector queue;
-    CHECK(queue.pop(3) == nullptr);
+    task_block* out[100] = {};
+    CHECK(queue.pop(out, 3) == 0);
     for (std::size_t i = 0; i < 5; ++i) queue.push(all[i]);
     CHECK(queue.size() == 5);
-    const task_block* three = queue.pop(3);
-    CHECK(three == &all[0]);
-    CHECK(three->queue_next == &all[1]);
-    CHECK(three->queue_next->queue_next == &all[2]);
-    CHECK(three->queue_next->queue_next->queue_next == nullptr);
-    const task_block* rest = queue.pop(100);
-    CHECK(rest == &all[3]);
-    CHECK(rest->queue_next == &all[4]);
+    CHECK(queue.pop(out, 3) == 3);
+    for (std::size_t i = 0; i < 3; ++i) CHECK(out[i] == &all[i]);
+    CHECK(queue.pop(out, 100) == 2);
+    CHECK(out[0] == &all[3]);
+    CHECK(out[1] == &all[4]);
     CHECK(queue.size() == 0);
-    CHECK(queue.pop(1) == nullptr);
+    CHECK(queue.pop(out, 1) == 0);
 }
 
-TEST_CASE("injector: a chain goes in as it is, and the queue goes on after it") {
-    const auto all = std::make_unique<task_block[]>(4);
+TEST_CASE("injector: many that are pushed together come out in order, before what is pushed after them") {
+    constexpr std::size_t count = 1'000;  // several chunks
+    const auto all = std::make_unique<task_block[]>(count + 1);
+    std::vector<task_block*> together;
+    for (std::size_t i = 0; i < count; ++i) together.push_back(&all[i]);
     injector queue;
-    all[0].queue_next = &all[1];
-    all[1].queue_next = &all[2];
-    all[2].queue_next = &all[3];  // of an older list: not part of the chain
-    queue.push_chain(all[0], all[2], 3);
-    queue.push(all[3]);
-    CHECK(queue.size() == 4);
-    for (std::size_t i = 0; i < 4; ++i) CHECK(queue.pop(1) == &all[i]);
+    for (int round = 0; round < 2; ++round) {  // the second in chunks that are used again
+        queue.push(together.data(), count);
+        queue.push(all[count]);
+        CHECK(queue.size() == count + 1);
+        std::size_t next = 0;
+        task_block* out[7];
+        while (const std::uint32_t got = queue.pop(out, 7))
+            for (std::uint32_t i = 0; i < got; ++i) REQUIRE(out[i] == &all[next++]);
+        CHECK(next == count + 1);
+    }
 }
 
 TEST_CASE("injector: threads push and pop, and every task comes out once, each thread's in its order") {
@@ -63,7 +68,9 @@ TEST_CASE("injector: threads push and pop, and every task comes out once, each t
         threads.emplace_back([&] {
             std::uint64_t last[2] = {0, 0};
             while (left > 0) {
-                for (task_block* each = queue.pop(3); each != nullptr; each = each->queue_next) {
+                task_block* out[3];
+                const std::uint32_t got = queue.pop(out, 3);
+                for (task_block* each : std::span(out, got)) {
                     const auto from = static_cast<std::size_t>(each - all.get()) / per_thread;
                     if (each->id <= last[from]) in_order = false;
                     last[from] = each->id;

@@ -42,18 +42,15 @@ TEST_CASE("run_queue: first in, first out, up to 256; then it is full") {
     CHECK(queue.pop() == nullptr);
 }
 
-TEST_CASE("run_queue: pop_half takes the older half of a full one as a chain, in order") {
+TEST_CASE("run_queue: pop_half takes the older half of a full one, in order") {
     blocks all(256);
     run_queue queue;
     for (std::size_t i = 0; i < 256; ++i) queue.push(all[i]);
-    task_block* first = nullptr;
-    task_block* last = nullptr;
-    CHECK(queue.pop_half(first, last) == 128);
-    std::size_t next = 0;
-    for (task_block* each = first; each != nullptr; each = each->queue_next) CHECK(each == &all[next++]);
-    CHECK(next == 128);
-    CHECK(last == &all[127]);
+    task_block* out[128];
+    CHECK(queue.pop_half(out) == 128);
+    for (std::size_t i = 0; i < 128; ++i) CHECK(out[i] == &all[i]);
     CHECK(queue.pop() == &all[128]);
+    CHECK(queue.size() == 127);
 }
 
 TEST_CASE("run_queue: a thief takes the older half, the larger of an odd number, and none without room") {
