@@ -91,6 +91,7 @@ void set_deadline(context_node& node, detail::nanoseconds_t when, std::error_cod
     }
     node.timer.when = when;
     node.timer.callback = &node;
+    node.timers_of = &detail::current_runtime();
     detail::current_timers().insert(node.timer);
 }
 }

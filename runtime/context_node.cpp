@@ -5,6 +5,7 @@
 #include <cassert>
 
 #include "timers.hpp"
+#include "worker.hpp"
 
 namespace runnel::detail {
 
@@ -32,13 +33,25 @@ static void unlink_child(child_link& link, context_node* owner) noexcept {
     owner->lock.unlock();
 }
 
+static constinit spin_lock timers_lock;
+spin_lock& context_timers_lock() noexcept { return timers_lock; }
+
+static void take_timer_out(context_node& node) noexcept {
+    if (node.timers_of == nullptr) return;
+    const worker* here = current_worker();
+    const bool they_stay = here != nullptr && &here->core == node.timers_of;
+    if (!they_stay) timers_lock.lock();
+    if (node.timer.heap != nullptr) node.timer.heap->remove(node.timer);
+    if (!they_stay) timers_lock.unlock();
+}
+
 void context_node::unref() noexcept {
     context_node* node = this;
     while (node != nullptr) {  // a chain of last references ends without recursion
         // acq_rel: what other holders did with the node happens before its end.
         if (node->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
         assert(node->members == nullptr && "X3: a member's context has ended");
-        if (node->timer.heap != nullptr) node->timer.heap->remove(node->timer);
+        take_timer_out(*node);
         unlink_child(node->links[0], node->parent);
         unlink_child(node->links[1], node->second);
         context_node* above = node->parent;

@@ -17,6 +17,8 @@
 //   X3  a task is in the member list of at most one node, which outlives its membership;
 //   X4  the root and a shield have no members: their tasks arm by a plain store. The root is
 //       cancelled by scanning the slab again and again until no task is left; a shield never is.
+//   X5  a context may outlive the runtime whose timers have its deadline. A thread that is no worker of that
+//       runtime takes it out under the lock that is held while the timers go (context_timers_lock()).
 #pragma once
 
 #include <system_error>
@@ -67,6 +69,7 @@ struct context_node final : wait_object, timer_callback {
 
     nanoseconds_t deadline = no_deadline;
     timer_node timer;
+    const runtime_core* timers_of = nullptr;  // the runtime whose timers have it: X5
     bool statement = false;  // of one statement: with_timeout(d, task), shielded(task); go() looks past it
     const void* key = nullptr;
     context_value* value = nullptr;
@@ -76,6 +79,9 @@ struct context_node final : wait_object, timer_callback {
 bool cancel_tree(context_node& node, std::error_code err, std::error_code cause) noexcept;
 /// Makes the flag of a root visible; the caller then scans the tasks.
 bool mark_cancelled(context_node& node, std::error_code err, std::error_code cause) noexcept;
+
+/// X5. Taken before a timer heap's own.
+spin_lock& context_timers_lock() noexcept;
 
 /// A child in the tree of `parent` (null: of nobody). Born cancelled under a cancelled parent.
 context_node* make_child(context_node* parent);

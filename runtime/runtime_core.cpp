@@ -58,6 +58,9 @@ runtime_core::runtime_core(const options& how)
 }
 
 runtime_core::~runtime_core() {
+    context_timers_lock().lock();  // X5
+    workers.clear();
+    context_timers_lock().unlock();
     shield_->unref();
     root_->unref();
 }

@@ -5,6 +5,7 @@
 #include <runnel/sync.hpp>
 
 #include <atomic>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -323,6 +324,23 @@ TEST_CASE("with_deadline: a context that outlives its runtime, and one that is d
         co_await rn::sleep_for(3ms);
     });
     CHECK(!left.cancelled());
+}
+
+TEST_CASE("with_deadline: contexts are dropped by a thread while the runtime goes that has their timers") {
+    for (int round = 0; round < support::scaled(30, 1'000); ++round) {
+        std::vector<rn::context> left;
+        auto here = std::make_unique<rn::runtime>(support::workers(2));
+        const auto makes = [&]() -> rn::task<> {
+            for (int i = 0; i < 1000; ++i) left.push_back(rn::with_timeout(rn::background(), 1h).ctx);
+            co_return;
+        };
+        (void)here->spawn(makes).wait();
+        std::thread dropper([&] {
+            for (; !left.empty(); left.pop_back()) std::this_thread::yield();
+        });
+        here.reset();
+        dropper.join();
+    }
 }
 
 TEST_CASE("done(): ends with the context; a wait that waits for its own context is cancelled instead") {
