@@ -64,6 +64,7 @@ scope_base::~scope_base() {
         state.heir = &heir;
         ctx = context_access::share(state.ctx);
     }
+    // relaxed: see start_child()
     const bool lost =
         !left && !state.joined.load(std::memory_order_relaxed) && state.first_exception != nullptr;
     state.lock.unlock();
