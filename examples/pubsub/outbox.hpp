@@ -70,7 +70,7 @@ public:
     /// The client is gone, or has to go: nothing will be put or taken any more. Always wakes the writer.
     void close();
 
-    /// Moves the oldest entries to `batch`, at most `bytes_max` of them together, or one that is bigger. It leaves
+    /// Moves the oldest entries to `batch`, at most `bytes_max` together, or one that is bigger. It leaves
     /// `batch` empty when there is nothing now, and is false when there never will be.
     /// Threads: the writer only.
     bool take(std::vector<frame>& batch, std::size_t bytes_max);

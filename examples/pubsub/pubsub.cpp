@@ -50,7 +50,7 @@ rn::task<bool> wait_for_room(connection& client) {
     for (;;) {
         client.written.reset();
         if (client.out.reply_bytes() <= reply_bytes_max) co_return true;
-        const auto waited = co_await client.written.wait();  // named: see hang_up()
+        const auto waited = co_await client.written.wait();  // a name, because of GCC bug 106188
         if (!waited) co_return false;
     }
 }
@@ -84,7 +84,9 @@ rn::task<> write(std::shared_ptr<connection> client) {
     std::string buffer;
     while (client->out.take(batch, write_bytes)) {
         if (batch.empty()) {
-            std::string().swap(buffer);  // an idle client holds none
+            buffer.clear();  // an idle client holds no memory
+            buffer.shrink_to_fit();
+            batch.shrink_to_fit();
             if (!co_await client->changed.wait()) co_return client->out.close();
             client->changed.reset();
         } else {
@@ -97,8 +99,7 @@ rn::task<> write(std::shared_ptr<connection> client) {
 /// Closes so that the client can read our last words: closing on unread bytes would reset the connection.
 rn::task<> hang_up(rn::tcp_stream& peer) {
     if (!peer.shutdown_write()) co_return;
-    // The chunk needs a name: g++ 12 breaks a coroutine that awaits in a condition and has no variable at all.
-    while (const auto late = co_await peer.recv()) {}
+    while (const auto late = co_await peer.recv()) {}  // a name, because of GCC bug 106188
 }
 
 rn::task<> talk(rn::tcp_stream peer, rn::context reading, server& shared) {

@@ -3,9 +3,9 @@
 //   $ examples/run pubsub --listen 127.0.0.1:6380
 //   $ redis-cli -p 6380 SUBSCRIBE news            $ redis-cli -p 6380 PUBLISH news hello
 //
-// Each client has two tasks. One reads requests and carries them out; the other writes what has gathered in the
-// client's outbox, and sleeps while that is empty. Nobody waits for a client that reads slowly: publishers put
-// messages in its outbox and go on, and when that is full the oldest go, or the client does.
+// Each client has two tasks. One reads requests and carries them out; the other writes what has gathered in
+// the client's outbox, and sleeps while that is empty. Nobody waits for a client that reads slowly: publishers
+// put messages in its outbox and go on, and when that is full the oldest go, or the client does.
 //
 //   client ──▶ read ──▶ session ──▶ broker ──▶ outboxes of subscribers
 //   client ◀── write ◀── outbox ◀── (its own replies, and the messages of others)
@@ -21,7 +21,7 @@
 
 namespace pubsub {
 
-/// Serves clients until the runtime stops: takes no new ones then, reads no more, lets each client have what is queued
-/// for it, and returns when all are gone.
+/// Serves clients until the runtime stops: takes no new ones then, reads no more, lets each client have what
+/// is queued for it, and returns when all are gone.
 runnel::task<> serve(outbox_options queues, runnel::tcp_listener listener);
 }

@@ -360,7 +360,7 @@ void session::quit(request) {
     end();
 }
 
-/// These words begin lines of HTTP: some web page makes a browser talk to us, and its next line might PUBLISH.
+/// These words begin lines of HTTP: a web page makes a browser talk to us, and its next line might PUBLISH.
 void session::hang_up(request) {
     out_->close();
     ended_ = true;

@@ -1,5 +1,7 @@
-// fake_client: a client of the pubsub example without a network. What it says goes to a session as bytes, what it
-// gets comes from its outbox; nothing is read until the test reads it, so a slow client is one that does not hear().
+// fake_client: a client of the pubsub example without a network.
+//
+// What it says goes to a session as bytes, what it gets comes from its outbox. Nothing is read until the test
+// reads it, so a slow client is one that does not hear().
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// The whole broker, over sockets. The clients are plain blocking ones: nothing here depends on what is tested.
+// The whole broker, over sockets. Its clients are plain blocking ones, so that they do not depend on what is
+// tested.
 #include "pubsub/pubsub.hpp"
 
 #include <arpa/inet.h>

@@ -1,7 +1,8 @@
 // resp_fuzz: libFuzzer against the request parser. The first bytes of an input say how to cut the rest.
 //
-// However a stream is cut, the same requests and the same error must come out (R2), no allocation may be larger than
-// what has arrived explains, whatever lengths are announced (R1), and nothing may follow an error (R3).
+// However a stream is cut, the same requests and the same error must come out (R2), no allocation may be
+// larger than what has arrived explains, whatever lengths are announced (R1), and nothing may follow an error
+// (R3).
 //
 //   clang++-19 -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -I examples
 //       tests/examples/resp_fuzz.cpp examples/pubsub/resp.cpp -lfmt -o resp_fuzz

@@ -25,7 +25,8 @@ conversation() {
     kill "$subscriber"
     wait "$subscriber" 2>/dev/null || true
     for who in a b; do
-        cmp <(seq -f "$who:%g" 5000) <(grep -o "\b$who:[0-9]*" "$scratch/heard") || fail "RESP$protocol: messages of $who"
+        cmp <(seq -f "$who:%g" 5000) <(grep -o "\b$who:[0-9]*" "$scratch/heard") ||
+            fail "RESP$protocol: messages of $who"
     done
     publishers=()
     echo "$(redis-cli --version), RESP$protocol: 10000 messages, in order"
