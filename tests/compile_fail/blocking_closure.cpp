@@ -9,6 +9,7 @@ runnel::task<> use(std::string text) {
     auto length = [text] { return text.size(); };
     (void)co_await runnel::blocking(runnel::from(length));
 #else
-    (void)co_await runnel::blocking([text] { return text.size(); });
+    auto call = runnel::blocking([text] { return text.size(); });
+    (void)co_await std::move(call);
 #endif
 }

@@ -111,7 +111,8 @@ class [[nodiscard]] timed_operation {
 public:
     using result_type = typename inner::result_type;
     static constexpr std::size_t case_count = inner::case_count + 1;
-    static constexpr choice order = order_of<inner>();
+    // The limit is never ready, so with one other case there is nothing to choose, and no luck to ask.
+    static constexpr choice order = inner::case_count == 1 ? choice::in_order : order_of<inner>();
 
     timed_operation(std::int64_t limit, Op&& op) noexcept
         : op_(std::forward<Op>(op)), limit_(limit, deadline_case::origin::wait) {}
