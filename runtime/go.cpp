@@ -4,6 +4,8 @@
 #include <cassert>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <utility>
 
 #include "runtime_core.hpp"
 #include "task_life.hpp"
@@ -32,7 +34,7 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     worker* here = current_worker();
     const bool ours = here != nullptr && &here->core == &core;
     task_block& task = allocate_block(here != nullptr ? &here->blocks : nullptr);
-    if (!under.scanned() && kind != task_kind::child) under.ref();  // a child: V3 of scope.cpp
+    if (!under.scanned()) under.ref();
     // relaxed: the queue that the task goes into publishes it.
     task.ctx.store(&under, std::memory_order_relaxed);
     task.runtime.store(&core, std::memory_order_relaxed);
@@ -53,10 +55,31 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     return task;
 }
 
+void destroy_frame(const task_block& task, bool failed) noexcept {
+    // relaxed: our own (T1); the flag is a hint here.
+    const bool cancelled =
+        task.ctx.load(std::memory_order_relaxed)->cancelled.load(std::memory_order_relaxed);
+    const leaving before = std::exchange(tls_worker->task_left, failed      ? leaving::by_exception
+                                                                : cancelled ? leaving::cancelled
+                                                                            : leaving::normally);
+    task.frame.destroy();
+    tls_worker->task_left = before;
+}
+
+leaving how_left() noexcept {
+    if (std::uncaught_exceptions() > 0) return leaving::by_exception;
+    const worker_local* here = tls_worker;
+    if (here == nullptr || here->running == nullptr)
+        return here != nullptr ? here->task_left : leaving::normally;
+    // relaxed: our own (T1); the flag is a hint here.
+    const context_node* ctx = here->running->ctx.load(std::memory_order_relaxed);
+    return ctx->cancelled.load(std::memory_order_relaxed) ? leaving::cancelled : leaving::normally;
+}
+
 void leave_context(task_block& task) noexcept {
     leave_members(task);
     context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
-    if (!ctx->scanned() && task.kind != task_kind::child) ctx->unref();
+    if (!ctx->scanned()) ctx->unref();
 }
 
 void count_end(const task_block& task) noexcept {
@@ -132,7 +155,7 @@ static bool has_handle(task_block& task) noexcept {
 /// A task of go() whose handle is gone.
 static void end_detached(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
     if (end.failed(promise)) unhandled(task, end.take_exception(promise));
-    task.frame.destroy();
+    destroy_frame(task, false);
     end_block(task);
     free_ended(task);
 }
@@ -140,8 +163,9 @@ static void end_detached(task_block& task, const task_end_base& end, promise_bas
 /// A task of go(): keeps its outcome for the handle, and tells who joins.
 static void end_spawned(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
     if (!has_handle(task)) return end_detached(task, end, promise);
+    const bool failed = end.failed(promise);
     void* kept = end.keep(promise);
-    task.frame.destroy();  // what the task was given is gone when somebody learns that it has ended
+    destroy_frame(task, failed);  // what the task was given is gone when somebody learns that it has ended
     leave_context(task);
     task.ending.lock.lock();
     task.owner = kept;

@@ -8,6 +8,9 @@ namespace runnel::detail {
 
 /// A block for a new thread of control under `under`, counted as live. Throws std::bad_alloc.
 task_block& begin_block(runtime_core& core, context_node& under, task_kind kind);
+/// Destroys the frame of a task that has ended, and with it what the task was given: while it still belongs
+/// to its context, and so that destructors can tell how it ended.
+void destroy_frame(const task_block& task, bool failed) noexcept;
 /// It will not run or wait any more: leaves its context, is not live. The block itself may be kept.
 void end_block(task_block& task) noexcept;
 /// The two halves of that. After the second the runtime may go, unless its own worker does this.

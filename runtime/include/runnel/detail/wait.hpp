@@ -212,6 +212,9 @@ blocking_pool& current_blocking_pool() noexcept;
 nanoseconds_t clock_now() noexcept;
 /// The same as of the worker's last tick: for ages and "since when". Cost: a load.
 nanoseconds_t tick_time() noexcept;
+/// How the code that asks is being left: by an exception (also the one that ended the task whose arguments
+/// are just destroyed), because its task is cancelled, or neither. Threads: any.
+leaving how_left() noexcept;
 /// The runtime that the running task belongs to.
 runtime_core& current_runtime() noexcept;
 

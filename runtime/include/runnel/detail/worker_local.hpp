@@ -35,6 +35,9 @@ inline constexpr int budget_per_resumption = 128;
 inline constexpr std::size_t frame_class_bytes = 64;
 inline constexpr std::size_t frame_classes = 32;  // 64 bytes to 2 KiB
 
+/// How code is being left: for destructors that pass it on, as a channel's last sender does.
+enum class leaving : unsigned char { normally, by_exception, cancelled };
+
 /// Free frames of one size, linked through their first word.
 struct frame_list {
     void* head = nullptr;
@@ -45,6 +48,8 @@ struct worker_local {
     task_block* running = nullptr;      // the thread of control that runs now
     std::coroutine_handle<> put_aside;  // cut from a chain of transfers; the loop resumes it
     int budget = 0;
+    leaving task_left =
+        leaving::normally;  // while the frame of a task that has ended is destroyed: how it ended
     frame_list frames[frame_classes];
 };
 
