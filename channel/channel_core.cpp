@@ -32,11 +32,9 @@
 // power of two: one compare is as cheap as the mask, and a channel of 1025 does not pay for 2048.
 #include <atomic>
 #include <cstdint>
-#include <exception>
 #include <mutex>
 
 #include <runnel/channel.hpp>
-#include <runnel/context.hpp>
 #include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
@@ -73,8 +71,14 @@ void enlist_in(wait_list& waiting, wait_node& node, task_block& task, std::uint6
 
 /// Asked by the thread that gives up the last sender.
 errc how_the_producer_ended() noexcept {
-    if (std::uncaught_exceptions() > 0) return errc::producer_failed;
-    if (current_context().cancelled()) return errc::producer_cancelled;
+    switch (how_left()) {
+        case leaving::by_exception:
+            return errc::producer_failed;
+        case leaving::cancelled:
+            return errc::producer_cancelled;
+        case leaving::normally:
+            break;
+    }
     return errc::closed;
 }
 }

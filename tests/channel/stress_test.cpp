@@ -125,7 +125,7 @@ rn::task<> send_until_closed(rn::sender<counted> out, std::atomic<long>* sent) {
     for (int i = 0; co_await out.send(counted(i)); ++i) ++*sent;
 }
 rn::task<> receive_until_closed(rn::receiver<counted> in, std::atomic<long>* received) {
-    while (co_await in.recv()) ++*received;
+    while (const auto got = co_await in.recv()) ++*received;
 }
 }
 
@@ -199,12 +199,12 @@ TEST_CASE("stress: cancelled waits lose nothing: what was sent is received or st
                 for (int i = 0; i < 4; ++i) {
                     tasks.spawn(
                         [](rn::channel<int> to, std::atomic<long>* n) -> rn::task<> {
-                            while (co_await to.send(1)) ++*n;
+                            while (const auto end = co_await to.send(1)) ++*n;
                         },
                         c, s);
                     tasks.spawn(
                         [](rn::channel<int> from, std::atomic<long>* n) -> rn::task<> {
-                            while (co_await from.recv()) ++*n;
+                            while (const auto got = co_await from.recv()) ++*n;
                         },
                         c, r);
                 }
