@@ -34,7 +34,7 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     worker* here = current_worker();
     const bool ours = here != nullptr && &here->core == &core;
     task_block& task = allocate_block(here != nullptr ? &here->blocks : nullptr);
-    if (!under.scanned()) under.ref();
+    if (!under.scanned() && kind != task_kind::child) under.ref();  // a child: V3 of scope.cpp
     // relaxed: the queue that the task goes into publishes it.
     task.ctx.store(&under, std::memory_order_relaxed);
     task.runtime.store(&core, std::memory_order_relaxed);
@@ -79,7 +79,7 @@ leaving how_left() noexcept {
 void leave_context(task_block& task) noexcept {
     leave_members(task);
     context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
-    if (!ctx->scanned()) ctx->unref();
+    if (!ctx->scanned() && task.kind != task_kind::child) ctx->unref();
 }
 
 void count_end(const task_block& task) noexcept {

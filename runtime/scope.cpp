@@ -1,8 +1,12 @@
 // See scope.hpp for what scopes promise; here is how.
 //
-// The object and each child hold a reference on the state. The children are only counted: a child that
-// ends tells its failure and gives its frame back (S3). Who brings the count to zero wakes join(), or,
-// when the scope was left (S4), releases the enclosing task.
+// The children are only counted: a child that ends tells its failure and gives its frame back (S3). The
+// last wakes join(), or, when the scope was left (S4), releases the enclosing task.
+//
+//   V1  `children` goes up and down without the lock, but from 1 to 0 only under it, and who acts on its
+//       being 0 has looked under the lock: so the last child has let go of the state before join() returns;
+//   V2  the state belongs to the object; once that has gone and named an heir, to the last child;
+//   V3  it holds the children's context for all of them.
 #include <runnel/scope.hpp>
 
 #include <cstdio>
@@ -15,11 +19,10 @@ namespace runnel::detail {
 struct scope_state : wait_object {
     static constexpr std::size_t kept_max = 16;
 
-    std::atomic<std::uint32_t> refs{1};
-    std::size_t children = 0;  // this and all below: under the lock
-    std::size_t failures = 0;
+    std::atomic<std::size_t> children{0};
+    std::atomic<bool> joined{false};  // since the last child was started
     bool one_fate;
-    bool joined = false;
+    std::size_t failures = 0;  // this and all below: under the lock
     std::exception_ptr first_exception;
     std::error_code first_error;
     std::vector<std::exception_ptr> others;
@@ -30,12 +33,9 @@ struct scope_state : wait_object {
     void* handler_user = nullptr;
     std::source_location at;
 
-    void unref() noexcept {
-        // acq_rel: what others did with the state happens before its end.
-        if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            ctx->unref();
-            delete this;
-        }
+    ~scope_state() { ctx->unref(); }
+    bool childless() const noexcept {
+        return children.load(std::memory_order_acquire) == 0;  // acquire: pairs with leave_scope()
     }
 };
 
@@ -54,24 +54,30 @@ scope_base::scope_base(bool one_fate, std::source_location at) : state_(new scop
 scope_base::~scope_base() {
     scope_state& state = *state_;
     state.lock.lock();
-    const bool left = state.children != 0;
+    const bool left = !state.childless();
+    context ctx;
+    const std::source_location at = state.at;
     if (left) {
         task_block& heir = running_task();
         heir.left_scopes = true;
         heir.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: our own hold is still there
         state.heir = &heir;
+        ctx = context_access::share(state.ctx);
     }
-    const bool lost = !left && !state.joined && state.first_exception != nullptr;
+    // relaxed: see start_child()
+    const bool lost =
+        !left && !state.joined.load(std::memory_order_relaxed) && state.first_exception != nullptr;
     state.lock.unlock();
-    if (left) {
-        std::fprintf(stderr,
-                     "runnel: the scope at %s:%u was left without join(): its children are cancelled, and "
-                     "its task waits for them\n",
-                     state.at.file_name(), state.at.line());
-        cancel();
-    }
     if (lost) unhandled(running_task(), std::move(state.first_exception));
-    state.unref();
+    if (!left) {
+        delete state_;
+        return;
+    }
+    std::fprintf(stderr,
+                 "runnel: the scope at %s:%u was left without join(): its children are cancelled, and "
+                 "its task waits for them\n",
+                 at.file_name(), at.line());
+    cancel_tree(*context_access::node(ctx), errc::cancelled, errc::cancelled);  // V2: the state may be gone
 }
 
 void scope_base::cancel() noexcept { cancel(make_error_code(errc::cancelled)); }
@@ -81,20 +87,17 @@ void scope_base::cancel(std::error_code cause) noexcept { cancel_tree(*state_->c
 context scope_base::ctx() const noexcept { return context_access::share(state_->ctx); }
 
 std::size_t scope_base::size() const noexcept {
-    state_->lock.lock();
-    const std::size_t children = state_->children;
-    state_->lock.unlock();
-    return children;
+    return state_->children.load(std::memory_order_relaxed);  // relaxed: a hint
 }
 
 void scope_base::start_child(std::coroutine_handle<> frame, promise_base& promise, task_end_base& end,
                              std::source_location at) {
     promise.on_done = &end;
-    state_->lock.lock();
-    state_->joined = false;
-    ++state_->children;
-    state_->lock.unlock();
-    state_->refs.fetch_add(1, std::memory_order_relaxed);  // relaxed: we have a reference
+    // relaxed: read when no children are left, and what this one did is seen then.
+    if (state_->joined.load(std::memory_order_relaxed))
+        state_->joined.store(false, std::memory_order_relaxed);
+    // relaxed: by the object's task or by a child, so nobody acts on a 0 meanwhile.
+    state_->children.fetch_add(1, std::memory_order_relaxed);
     start_in(current_runtime(), state_->ctx, {frame, &promise, &end, task_kind::child, state_, at, false});
 }
 
@@ -138,24 +141,24 @@ static void take_failure(scope_state& state, const task_end_base& end, promise_b
 
 /// One child fewer; the last tells who waits.
 static void leave_scope(scope_state& state) noexcept {
-    task_block* waiter = nullptr;
-    claimed how = claimed::lost;
-    task_block* heir = nullptr;
-    std::exception_ptr lost;
+    std::size_t left = state.children.load(std::memory_order_relaxed);  // relaxed: a guess; the CAS decides
+    while (left > 1)  // acq_rel: what a child wrote is seen by who finds none left. relaxed: tried again
+        if (state.children.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
+                                                 std::memory_order_relaxed))
+            return;
     state.lock.lock();
-    if (--state.children == 0) {
-        heir = std::exchange(state.heir, nullptr);
-        if (heir != nullptr) lost = std::move(state.first_exception);  // S4: nobody will join
-        if (state.joiner != nullptr) {
-            waiter = state.joiner->task;
-            how = claim(*std::exchange(state.joiner, nullptr));
-        }
-    }
+    const bool last = state.children.fetch_sub(1, std::memory_order_acq_rel) == 1;  // acq_rel: as above
+    task_block* const heir = last ? state.heir : nullptr;
+    wait_node* const joiner = last ? std::exchange(state.joiner, nullptr) : nullptr;
+    task_block* const waiter = joiner != nullptr ? joiner->task : nullptr;
+    const claimed how = joiner != nullptr ? claim(*joiner) : claimed::lost;
     state.lock.unlock();
     if (waiter != nullptr) finish(*waiter, how);
-    if (lost != nullptr) unhandled(*heir, std::move(lost));
-    if (heir != nullptr) release_hold(*heir);
-    state.unref();
+    if (heir == nullptr) return;
+    if (state.first_exception != nullptr)  // S4: nobody will join
+        unhandled(*heir, std::move(state.first_exception));
+    delete &state;  // V2
+    release_hold(*heir);
 }
 
 void end_child(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
@@ -182,7 +185,7 @@ void release_hold(task_block& heir) noexcept {
 
 wait_object* join_children::object() noexcept { return state_; }
 
-bool join_children::try_now(late_wake&) noexcept { return state_->children == 0; }
+bool join_children::try_now(late_wake&) noexcept { return state_->childless(); }
 
 void join_children::enlist(task_block& task, std::uint64_t ticket) noexcept {
     check(state_->joiner == nullptr, "scope: joined by two tasks at once");
@@ -208,7 +211,7 @@ result<> join_children::awaiter_type::await_resume() {
     task.ctx.store(before_, std::memory_order_relaxed);  // relaxed: published by the next arming
     scope_state& state = *of_.state_;
     state.lock.lock();
-    state.joined = true;
+    state.joined.store(true, std::memory_order_relaxed);  // relaxed: see start_child()
     std::exception_ptr exception = std::move(state.first_exception);
     const std::error_code error = state.first_error;
     state.lock.unlock();
