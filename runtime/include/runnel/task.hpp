@@ -10,7 +10,8 @@
 //   P2  everything that the compiler calls around the body is noexcept (g++ 12 destroys the frame
 //       twice otherwise); the body's exception is kept and thrown at the co_await;
 //   P3  co_await in a task takes what this library can wait for, and nothing else: a foreign
-//       awaitable could resume the coroutine on a thread of its own.
+//       awaitable could resume the coroutine on a thread of its own;
+//   P4  a frame that the compiler has misplaced is found out before it runs, and named.
 #pragma once
 
 #include <coroutine>
@@ -62,6 +63,8 @@ struct promise_base {
     std::source_location await_at;         // P1
     completion* on_done = nullptr;
 
+    explicit promise_base(std::source_location coroutine) noexcept : await_at(coroutine) {}
+
     static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
     static void operator delete(void* frame, std::size_t bytes) noexcept { free_frame(frame, bytes); }
 
@@ -77,7 +80,24 @@ struct promise_base {
         void await_resume() const noexcept {}
     };
 
-    std::suspend_always initial_suspend() const noexcept { return {}; }
+    /// g++ 12 gives the frame of a coroutine with an awaiting condition and no local variable around it an
+    /// address of which its promise does not know (GCC bug 106188). Resumed, it would run wild: P4.
+    class initial_awaiter {
+    public:
+        explicit initial_awaiter(promise_base& of) noexcept : of_(of) {}
+        bool await_ready() const noexcept { return false; }
+        void await_suspend(std::coroutine_handle<> frame) const noexcept {
+            check(frame.address() == std::coroutine_handle<promise_base>::from_promise(of_).address(),
+                  "g++ 12 has misplaced this coroutine's frame: declare a local variable around its awaiting "
+                  "conditions, as in `auto sent = co_await out.send(x); if (!sent) …` (docs/compilers.md)",
+                  of_.await_at);
+        }
+        void await_resume() const noexcept {}
+
+    private:
+        promise_base& of_;
+    };
+    initial_awaiter initial_suspend() noexcept { return initial_awaiter(*this); }
     final_awaiter final_suspend() const noexcept { return {}; }
 
     template <class Op>
@@ -176,6 +196,7 @@ private:
 
 template <class T>
 struct promise_result : promise_base {
+    using promise_base::promise_base;
     outcome<T> out;
     void unhandled_exception() noexcept { out.set_exception(std::current_exception()); }
     template <class U = T>
@@ -187,6 +208,7 @@ struct promise_result : promise_base {
 
 template <>
 struct promise_result<void> : promise_base {
+    using promise_base::promise_base;
     outcome<void> out;
     void unhandled_exception() noexcept { out.set_exception(std::current_exception()); }
     void return_void() const noexcept {}
@@ -194,6 +216,8 @@ struct promise_result<void> : promise_base {
 
 template <class T>
 struct task_promise final : promise_result<T> {
+    explicit task_promise(std::source_location coroutine = std::source_location::current()) noexcept
+        : promise_result<T>(coroutine) {}
     task<T> get_return_object() noexcept;
 };
 
