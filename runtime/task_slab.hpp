@@ -29,7 +29,8 @@ void drain_blocks(block_cache& cache) noexcept;
 /// Fetches a block that is filled or run soon. Any address: it is a hint.
 inline void prefetch_block(const task_block* block) noexcept {
     __builtin_prefetch(block, 1);
-    __builtin_prefetch(reinterpret_cast<const char*>(block) + 64, 1);
+    // By number: the address may be null, which pointers cannot be counted on from.
+    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(block) + 64), 1);
 }
 
 struct block_chunk {
