@@ -214,6 +214,8 @@ TEST_CASE("cancel: no connection is lost when accept is cut at every point") {
 
 namespace {
 
+rn::task<> write_one(rn::tcp_stream& to) { CHECK(co_await to.write_all("x")); }
+
 /// Each read's limit passes at about the time when its byte arrives, so that its cancel is often late. If
 /// one hit the next operation in the same slot, or its message came after the slot was used again, a read
 /// without a limit would be cut, or a byte lost.
@@ -221,14 +223,15 @@ rn::task<> late_cancels(int rounds) {
     stream_pair ends = co_await connected_pair();
     std::byte byte[1];
     for (int i = 0; i < rounds; ++i) {
-        rn::go([](rn::tcp_stream& to) -> rn::task<> { CHECK(co_await to.write_all("x")); },
-               rn::borrow(ends.first));
-        const auto first =
-            co_await rn::with_timeout(std::chrono::nanoseconds(i % 16'000), ends.second.read_some(byte));
-        if (first) continue;
-        CHECK(first.error() == rn::errc::timed_out);
-        const auto second = co_await ends.second.read_some(byte);
-        CHECK(second.value() == 1);
+        auto writer = rn::go(write_one, rn::borrow(ends.first));
+        const auto limit = std::chrono::nanoseconds(i % 16'000);
+        const auto first = co_await rn::with_timeout(limit, ends.second.read_some(byte));
+        if (!first) {
+            CHECK(first.error() == rn::errc::timed_out);
+            const auto second = co_await ends.second.read_some(byte);
+            CHECK(second.value() == 1);
+        }
+        CHECK(co_await writer);
     }
 }
 }
