@@ -140,6 +140,7 @@ public:
     locked_objects(const locked_objects&) = delete;
     locked_objects& operator=(const locked_objects&) = delete;
 
+    bool empty() const noexcept { return count_ == 0; }
     void unlock() noexcept {
         for (std::size_t i = 0; i < count_; ++i) objects_[i]->lock.unlock();
     }
@@ -190,7 +191,8 @@ bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
     for (std::size_t i = 0; i < count; ++i)
         if (cases[i]->object() != nullptr) cases[i]->enlist(task, ticket_for(ticket, i));
     const arming how = arm(task, ticket, awaiter);
-    if (how != arming::parked) [[unlikely]] {
+    // Without a lock of ours nothing keeps a task that a dump held from going on: and nothing was enlisted.
+    if (how != arming::parked && !objects.empty()) [[unlikely]] {
         for (std::size_t i = 0; i < count; ++i) cases[i]->delist();
     }
     objects.unlock();
