@@ -43,7 +43,7 @@ namespace {
 
 /// The first of the queue whose wait is not over yet, now claimed. The caller moves its value and
 /// leaves the rest to `wake`.
-wait_node* claim_first(wait_list& waiting, late_wake& wake) noexcept {
+inline wait_node* claim_first(wait_list& waiting, late_wake& wake) noexcept {
     while (wait_node* node = waiting.pop_front()) {
         const claimed how = claim(*node);
         if (how != claimed::lost) {
@@ -138,7 +138,32 @@ private:
 
 // --- Values ------------------------------------------------------------------------------------
 
-bool channel_core::send_now(wait_node& sender, late_wake& wake) noexcept {
+inline std::byte* channel_core::element(std::size_t index) noexcept {
+    return reinterpret_cast<std::byte*>(this + 1) + index * type_.bytes;
+}
+
+inline void channel_core::hand_over(wait_node& from, wait_node& to) noexcept {
+    type_.move(to.slot, from.slot);
+    to.slot = from.slot = nullptr;
+}
+
+inline void channel_core::push(wait_node& from) noexcept {
+    assert(count_ < capacity_);
+    type_.move(element(wrapped(head_ + count_)), from.slot);
+    from.slot = nullptr;
+    ++count_;
+}
+
+inline void channel_core::pop(wait_node& to) noexcept {
+    std::byte* oldest = element(head_);
+    type_.move(to.slot, oldest);
+    type_.destroy(oldest);
+    to.slot = nullptr;
+    head_ = wrapped(head_ + 1);
+    --count_;
+}
+
+inline bool channel_core::send_now(wait_node& sender, late_wake& wake) noexcept {
     if (closed()) return true;
     if (wait_node* receiver = claim_first(receivers_waiting, wake)) {
         assert(count_ == 0 && "K1");
@@ -150,7 +175,7 @@ bool channel_core::send_now(wait_node& sender, late_wake& wake) noexcept {
     return true;
 }
 
-bool channel_core::recv_now(wait_node& receiver, late_wake& wake) noexcept {
+inline bool channel_core::recv_now(wait_node& receiver, late_wake& wake) noexcept {
     if (count_ > 0) {
         pop(receiver);
         if (senders_waiting.empty() || closed()) return true;
@@ -165,30 +190,8 @@ bool channel_core::recv_now(wait_node& receiver, late_wake& wake) noexcept {
     return true;
 }
 
-void channel_core::hand_over(wait_node& from, wait_node& to) noexcept {
-    type_.move(to.slot, from.slot);
-    to.slot = from.slot = nullptr;
-}
-
-void channel_core::push(wait_node& from) noexcept {
-    assert(count_ < capacity_);
-    type_.move(element(wrapped(head_ + count_)), from.slot);
-    from.slot = nullptr;
-    ++count_;
-}
-
-void channel_core::pop(wait_node& to) noexcept {
-    std::byte* oldest = element(head_);
-    type_.move(to.slot, oldest);
-    type_.destroy(oldest);
-    to.slot = nullptr;
-    head_ = wrapped(head_ + 1);
-    --count_;
-}
-
-std::byte* channel_core::element(std::size_t index) noexcept {
-    return reinterpret_cast<std::byte*>(this + 1) + index * type_.bytes;
-}
+bool send_case::try_now(late_wake& wake) noexcept { return core_->send_now(node_, wake); }
+bool recv_case::try_now(late_wake& wake) noexcept { return core_->recv_now(node_, wake); }
 
 void channel_core::discard(std::size_t first, std::size_t count) noexcept {
     for (std::size_t i = 0; i < count; ++i) type_.destroy(element(wrapped(first + i)));
@@ -291,8 +294,6 @@ bool channel_case::try_once() noexcept {
     return decided;
 }
 
-bool send_case::try_now(late_wake& wake) noexcept { return core_->send_now(node_, wake); }
-
 void send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     enlist_in(core_->senders_waiting, node_, task, ticket);
 }
@@ -300,8 +301,6 @@ void send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
 void send_case::delist() noexcept {
     if (node_.linked()) core_->senders_waiting.remove(node_);
 }
-
-bool recv_case::try_now(late_wake& wake) noexcept { return core_->recv_now(node_, wake); }
 
 void recv_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     enlist_in(core_->receivers_waiting, node_, task, ticket);

@@ -33,7 +33,7 @@ rn::task<> send_one(rn::sender<int> out, int value, std::vector<int>* sent) {
 }
 
 TEST_CASE("channel: values arrive in the order in which they were sent, whatever the room") {
-    for (const std::size_t capacity : {0, 1, 2, 3, 7, 100}) {
+    for (const std::size_t capacity : {0U, 1U, 2U, 3U, 7U, 100U}) {
         CAPTURE(capacity);
         std::vector<int> got;
         on_workers(
@@ -147,6 +147,7 @@ TEST_CASE("channel: nobody can take the room from a sender that waits for it") {
         CHECK(in.try_recv().value() == 1);
         CHECK(out.try_send(3).error() == rn::errc::full);  // 2 has moved up, though its task has not run yet
         CHECK(in.try_recv().value() == 2);
+        co_await settle();
     });
 }
 
@@ -235,7 +236,7 @@ rn::task<> pass_on(std::size_t capacity, T (*make)()) {
 }
 
 TEST_CASE("channel: a T may be move-only, without size, or aligned to 16") {
-    for (const std::size_t capacity : {0, 1, 3}) {
+    for (const std::size_t capacity : {0U, 1U, 3U}) {
         on_workers(1, pass_on<std::unique_ptr<int>>, capacity, [] { return std::make_unique<int>(1); });
         on_workers(1, pass_on<nothing>, capacity, [] { return nothing(); });
         on_workers(1, pass_on<wide>, capacity, [] { return wide(); });

@@ -29,7 +29,7 @@ void on_one_and_several(F f, const Args&... args) {
 }
 
 TEST_CASE("Go: a receive from an empty channel, and a send to a full one, wait") {
-    for (const std::size_t capacity : {0, 1, 3, 10}) {
+    for (const std::size_t capacity : {0U, 1U, 3U, 10U}) {
         on_workers(
             1,
             [](std::size_t room) -> rn::task<> {
@@ -67,7 +67,7 @@ TEST_CASE("Go: a receive from an empty channel, and a send to a full one, wait")
 }
 
 TEST_CASE("Go: a closed channel gives what it has, and then says so again and again") {
-    for (const std::size_t capacity : {1, 3, 10}) {
+    for (const std::size_t capacity : {1U, 3U, 10U}) {
         on_workers(
             1,
             [](std::size_t room) -> rn::task<> {
@@ -83,7 +83,7 @@ TEST_CASE("Go: a closed channel gives what it has, and then says so again and ag
 }
 
 TEST_CASE("Go: 100 values pass in order between two tasks") {
-    for (const std::size_t capacity : {0, 1, 10}) {
+    for (const std::size_t capacity : {0U, 1U, 10U}) {
         on_one_and_several(
             [](std::size_t room) -> rn::task<> {
                 ints c(room);
@@ -99,7 +99,7 @@ TEST_CASE("Go: 100 values pass in order between two tasks") {
 }
 
 TEST_CASE("Go: several senders and several receivers: every value arrives, each as often as it was sent") {
-    for (const std::size_t capacity : {0, 1, 10}) {
+    for (const std::size_t capacity : {0U, 1U, 10U}) {
         on_one_and_several(
             [](std::size_t room) -> rn::task<> {
                 ints c(room);
@@ -160,7 +160,7 @@ TEST_CASE("Go: a select that does not wait finds one of two channels, of which o
 }
 
 TEST_CASE("Go: two tasks that send to and receive from the same channel get each other's values") {
-    for (const std::size_t capacity : {0, 10}) {
+    for (const std::size_t capacity : {0U, 10U}) {
         on_one_and_several(
             [](std::size_t room) -> rn::task<> {
                 ints c(room);
@@ -193,7 +193,7 @@ rn::task<> select_senders(lane_array c, int count) {
     left.fill(count);
     for (int n = 0; n < count * static_cast<int>(lanes); ++n) {
         auto won = co_await rn::select(c[3].send(1), c[2].send(1), c[0].send(1), c[1].send(1));
-        const std::size_t order[] = {3, 2, 0, 1};
+        const std::size_t order[] = {3U, 2U, 0U, 1U};
         const std::size_t lane = order[won.index()];
         if (--left[lane] == 0) c[lane].reset();
     }
@@ -233,7 +233,7 @@ TEST_CASE("Go: plain sends and receives, and selects over four channels, all end
 }
 
 TEST_CASE("Go: a select between sending 0 and sending 1 sends both, again and again") {
-    for (const std::size_t capacity : {0, 1, 10}) {
+    for (const std::size_t capacity : {0U, 1U, 10U}) {
         on_one_and_several(
             [](std::size_t room) -> rn::task<> {
                 ints c(room);

@@ -169,7 +169,6 @@ using ended_map = std::map<int, std::string>;
 template <bool... Sends>
 class runs {
 public:
-    template <std::size_t... I>
     static rn::task<> wait(channel_list c, operation op, rn::context ctx, ended_map* ended) {
         co_await with_index(c, op, ctx, ended, std::make_index_sequence<sizeof...(Sends)>());
     }

@@ -105,7 +105,7 @@ rn::task<> traffic(std::size_t room, int count, totals* sums) {
 }
 
 TEST_CASE("stress: nothing is lost, doubled or overtaken, whatever ends the waits") {
-    for (const std::size_t room : {0, 1, 5}) {
+    for (const std::size_t room : {0U, 1U, 5U}) {
         CAPTURE(room);
         counted_move_only::reset();
         totals sums;

@@ -31,9 +31,6 @@
 #include <tuple>
 #include <variant>
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wattributes"  // g++ does not know lifetimebound
-
 namespace runnel {
 
 /// select(in_order, …): of the cases that are ready at once, the first as written.
@@ -190,15 +187,14 @@ private:
 /// Order         a task that waits has its place in the queue of each case.
 /// Cost          no allocation; the lock of each case's object, two passes. One case costs as without select.
 template <class... Ops>
-[[nodiscard]] detail::select_operation<detail::choice::fair, Ops...> select(
-    Ops&&... ops [[clang::lifetimebound]]) noexcept {
+[[nodiscard]] detail::select_operation<detail::choice::fair, Ops...> select(Ops&&... ops) noexcept {
     return detail::select_operation<detail::choice::fair, Ops...>(std::forward<Ops>(ops)...);
 }
 
 /// The same with priority: of several that can happen at once, the first as written.
 template <class... Ops>
-[[nodiscard]] detail::select_operation<detail::choice::in_order, Ops...> select(
-    in_order_t, Ops&&... ops [[clang::lifetimebound]]) noexcept {
+[[nodiscard]] detail::select_operation<detail::choice::in_order, Ops...> select(in_order_t,
+                                                                                Ops&&... ops) noexcept {
     return detail::select_operation<detail::choice::in_order, Ops...>(std::forward<Ops>(ops)...);
 }
 
@@ -211,5 +207,3 @@ auto try_select(Ops&&... ops) {
     return select(std::forward<Ops>(ops)...).try_once();
 }
 }
-
-#pragma GCC diagnostic pop
