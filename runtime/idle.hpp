@@ -53,6 +53,17 @@ public:
     /// True: it was the last, so if it found work somebody else should look for more.
     bool stop_searching() noexcept { return searching(word_.fetch_sub(one_searching)) == 1; }
 
+    /// May this worker spin before it sleeps? One at a time.
+    bool start_spinning() noexcept {
+        // relaxed: a hint; the exchange decides, and orders nothing.
+        return !spinning_.load(std::memory_order_relaxed) &&
+               !spinning_.exchange(true, std::memory_order_relaxed);
+    }
+    void stop_spinning() noexcept {
+        // relaxed: see above
+        spinning_.store(false, std::memory_order_relaxed);
+    }
+
     /// Step 1 of going to sleep.
     void sleep(unsigned worker, bool was_searching) noexcept {
         lock_.lock();
@@ -103,6 +114,7 @@ private:
 
     const unsigned workers_;
     std::atomic<std::uint32_t> word_;
+    std::atomic<bool> spinning_{false};
     spin_lock lock_;
     std::vector<unsigned> sleepers_;  // the last to sleep is the first to wake: its caches are warm
 };

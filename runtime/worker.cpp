@@ -6,6 +6,7 @@
 
 #include <cassert>
 
+#include "cpu_budget.hpp"
 #include "frames.hpp"
 #include "runtime_core.hpp"
 #include "task_life.hpp"
@@ -20,6 +21,7 @@ constexpr unsigned next_in_a_row_max = 3;
 constexpr unsigned forks_in_a_row_max = 61;
 constexpr std::uint32_t injector_share_max = 128;
 constexpr unsigned steal_passes = 4;
+constexpr unsigned looks_per_poll = 16;
 
 std::uint64_t mix(std::uint64_t state) noexcept {  // splitmix64 (Steele, Lea, Flood, OOPSLA 2014)
     state = (state ^ (state >> 30)) * 0xbf58476d1ce4e5b9U;
@@ -40,7 +42,13 @@ std::uint32_t random_below(std::uint32_t bound) noexcept {
 
 std::uint32_t worker::random_below(std::uint32_t bound) noexcept { return below(random_, bound); }
 
-worker::worker(runtime_core& of, unsigned number) : core(of), index(number), random_(number + 1) {}
+static nanoseconds_t spin_time(const options& how) {
+    const nanoseconds_t time = how.spin().count();
+    return time > 0 && how.workers() <= usable_cpus() ? time : 0;
+}
+
+worker::worker(runtime_core& of, unsigned number)
+    : core(of), index(number), spin_ns_(spin_time(of.settings)), random_(number + 1) {}
 
 // --- Making tasks ready ----------------------------------------------------------------------------
 
@@ -258,6 +266,31 @@ bool worker::anything_to_do() noexcept {
     return false;
 }
 
+/// Something that a sleeper would be woken for (R2)?
+bool worker::work_in_sight() const noexcept {
+    // relaxed: it is looked at again and again, and before sleeping once more.
+    if (core.queue.size() != 0 || inbox_.load(std::memory_order_relaxed) != nullptr || core.leaving())
+        return true;
+    for (const auto& other : core.workers)
+        if (other.get() != this && (other->ready.size() >= 2 || !other->forks.empty())) return true;
+    return false;
+}
+
+/// Returns whether there may be a task now.
+bool worker::spin() noexcept {
+    if (spin_ns_ == 0 || !core.idle.start_spinning()) return false;
+    const nanoseconds_t until = driver_->now() + spin_ns_;
+    nanoseconds_t now = 0;
+    bool found = false;
+    do {
+        for (unsigned i = 0; i < looks_per_poll && !found; ++i) found = work_in_sight();
+        now = driver_->now();
+        found = found || driver_->poll() != 0 || timers.earliest() <= now;
+    } while (!found && now < until);
+    core.idle.stop_spinning();
+    return found;
+}
+
 void worker::sleep(bool was_searching) noexcept {
     searching_ = false;
     core.idle.sleep(index, was_searching);
@@ -303,7 +336,7 @@ void worker::run() noexcept {
             run_task(*task);
             continue;
         }
-        sleep(searching_);
+        if (!spin()) sleep(searching_);
     }
 }
 

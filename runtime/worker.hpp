@@ -10,7 +10,8 @@
 //   5  a tick; the injector; then search: steal half of another's ready queue or its oldest fork. On the
 //      last pass also a stale worker's `next`, its due timers and its stranded I/O (when nobody has the
 //      time to search, this is done in a tick that the monitor asks for);
-//   6  sleep in the driver, until a completion, a message, a wake-up or the next deadline.
+//   6  when options.spin says so, and no other worker does: look for that long, at all but `next` of others;
+//   7  sleep in the driver, until a completion, a message, a wake-up or the next deadline.
 //
 //   R1  queues hold tasks that nobody else can schedule (T2 of detail/wait.hpp);
 //   R2  work made ready here stays here; a sleeper is woken when `ready` holds two or more, or a fork;
@@ -119,6 +120,8 @@ private:
     void tick() noexcept;
     void help_others() noexcept;
     void run_task(task_block& task) noexcept;
+    bool work_in_sight() const noexcept;
+    bool spin() noexcept;
     void sleep(bool was_searching) noexcept;
     bool anything_to_do() noexcept;
 
@@ -129,6 +132,7 @@ private:
     unsigned next_in_a_row_ = 0;
     unsigned forks_in_a_row_ = 0;
     bool searching_ = false;
+    const nanoseconds_t spin_ns_;  // 0: never; so when there are more workers than processors
     std::uint64_t random_ = 0;
 
     alignas(64) std::atomic<task_block*> next_{nullptr};
