@@ -60,9 +60,8 @@ void flat(benchmark::State& state) { cancel_contexts(state, contexts); }
 void tree(benchmark::State& state) { cancel_contexts(state, 10); }
 void parked(benchmark::State& state) {
     for (auto _ : state) {
-        rn::runtime rt(rn::options()
-                           .workers(static_cast<unsigned>(state.range(0)))
-                           .driver(rn::driver_kind::none));
+        rn::runtime rt(
+            rn::options().workers(static_cast<unsigned>(state.range(0))).driver(rn::driver_kind::none));
         measure::report(state, rt.spawn(cancel_tasks, contexts).wait().value(), contexts);
     }
 }

@@ -7,7 +7,7 @@
 // on a busy machine. bench/run takes the median of several batches.
 //
 // `--count=N` instead makes every body run once, without the first round, for N operations: what
-// bench/instructions counts the instructions of.
+// bench/instructions counts the instructions of. `--spin_us=N` is options.spin.
 //
 //   M1  a body does `count` operations of the thing its file asks about, and as little else as it can;
 //   M2  a program that was built without optimisation, or for a sanitizer, reports nothing.
@@ -30,6 +30,7 @@ namespace rn = runnel;
 
 using body = rn::task<> (*)(std::int64_t count);
 inline std::int64_t fixed_count = 0;  // of --count
+inline std::int64_t spin_us = 0;      // of --spin_us
 
 /// Seconds on the wall, and of processor time in all threads of this process.
 struct elapsed {
@@ -77,7 +78,10 @@ inline void batches(benchmark::State& state, rn::driver_kind driver, body run, s
                     std::int64_t operations = 0) {
     if (fixed_count != 0) count = fixed_count;
     for (auto _ : state) {
-        rn::runtime rt(rn::options().workers(static_cast<unsigned>(state.range(0))).driver(driver));
+        rn::runtime rt(rn::options()
+                           .workers(static_cast<unsigned>(state.range(0)))
+                           .driver(driver)
+                           .spin(std::chrono::microseconds(spin_us)));
         const elapsed took = rt.spawn(timed, run, count).wait().value();
         report(state, took, operations != 0 ? operations : count);
     }
@@ -105,16 +109,18 @@ inline constexpr const char* refused = "built for a sanitizer";
 inline constexpr const char* refused = nullptr;
 #endif
 
-/// Takes --count=N out of the arguments.
-inline void take_count(int& argc, char** argv) {
-    static constexpr char flag[] = "--count=";
+/// Takes what is ours out of the arguments.
+inline void take_options(int& argc, char** argv) {
+    const auto taken = [](const char* argument, const char* flag, std::int64_t& into) {
+        const std::size_t length = std::strlen(flag);
+        if (std::strncmp(argument, flag, length) != 0) return false;
+        into = std::strtoll(argument + length, nullptr, 10);
+        return true;
+    };
     int kept = 1;
-    for (int i = 1; i < argc; ++i) {
-        if (std::strncmp(argv[i], flag, sizeof flag - 1) == 0)
-            fixed_count = std::strtoll(argv[i] + sizeof flag - 1, nullptr, 10);
-        else
+    for (int i = 1; i < argc; ++i)
+        if (!taken(argv[i], "--count=", fixed_count) && !taken(argv[i], "--spin_us=", spin_us))
             argv[kept++] = argv[i];
-    }
     argc = kept;
 }
 
@@ -123,7 +129,7 @@ inline int main(int argc, char** argv) {
         std::fprintf(stderr, "%s: %s: its figures would mean nothing; see bench/run\n", argv[0], refused);
         return 77;  // M2; for meson: skipped
     }
-    take_count(argc, argv);
+    take_options(argc, argv);
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
     benchmark::RunSpecifiedBenchmarks();

@@ -52,9 +52,8 @@ rn::task<measure::elapsed> overrun(std::int64_t count, std::int64_t longest_ns) 
 
 void overruns(benchmark::State& state, std::int64_t count, std::int64_t longest_ns) {
     for (auto _ : state) {
-        rn::runtime rt(rn::options()
-                           .workers(static_cast<unsigned>(state.range(0)))
-                           .driver(rn::driver_kind::none));
+        rn::runtime rt(
+            rn::options().workers(static_cast<unsigned>(state.range(0))).driver(rn::driver_kind::none));
         measure::report(state, rt.spawn(overrun, count, longest_ns).wait().value(), count);
     }
 }
