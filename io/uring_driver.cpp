@@ -31,6 +31,13 @@ void count(std::atomic<std::uint64_t>& what, std::uint64_t by = 1) noexcept {
     what.fetch_add(by, std::memory_order_relaxed);  // relaxed: a figure for people
 }
 
+/// For what is changed under the lock only, and looked at without it.
+void add(std::atomic<std::size_t>& what, int by) noexcept {
+    // relaxed: the lock orders the changes; to others it is a hint.
+    what.store(what.load(std::memory_order_relaxed) + static_cast<std::size_t>(by),
+               std::memory_order_relaxed);
+}
+
 uring_slot& slot_of(io_request& request) noexcept { return static_cast<uring_slot&>(request); }
 
 /// The kernel has lost completions, or does not know a call that it knew: no wait could be relied on.
@@ -92,10 +99,9 @@ void uring_driver::discard(io_request& request) noexcept { slots_.put_back(slot_
 
 void uring_driver::start(io_request& request) noexcept {
     uring_slot& slot = slot_of(request);
-    // relaxed: exact for the owner, which alone adds; a hint to others.
-    in_flight_.fetch_add(1, std::memory_order_relaxed);
     {
         const std::lock_guard guard(lock_);
+        add(in_flight_, 1);
         if (!delayed_.empty() || slot.taken_back || !publish(slot)) delay(slot);
     }
     // The operation may be over by now (B2): nothing of it is touched.
@@ -164,7 +170,7 @@ unsigned uring_driver::help() noexcept {
     if (!lock_.try_lock()) return 0;  // the owner is there, or another helper
     unsigned ended = take_in();
     lock_.unlock();
-    if (ring_.unsubmitted() != 0 || ring_.overflowed()) enter(ring_.submit_and_collect());
+    if (worth_entering()) enter(ring_.submit_and_collect());
     if (ring_.has_task_work()) fetch_put_off();
     ended += reap();
     count(counters_.helped, ended);
@@ -183,8 +189,10 @@ void uring_driver::fetch_put_off() noexcept {
     }
 }
 
-bool uring_driver::worth_entering() const noexcept {
-    return ring_.unsubmitted() != 0 || ring_.has_task_work() || ring_.overflowed();
+bool uring_driver::worth_entering() noexcept {
+    const bool overflowed = ring_.overflowed();
+    if (overflowed) count(counters_.overflows);
+    return overflowed || ring_.unsubmitted() != 0 || ring_.has_task_work();
 }
 
 int uring_driver::enter(int status) noexcept {
@@ -304,16 +312,6 @@ bool uring_driver::arm_doorbell() noexcept {
 
 unsigned uring_driver::reap() noexcept {
     const std::lock_guard guard(lock_);
-    unsigned ended = drain();
-    while (ring_.overflowed()) {
-        count(counters_.overflows);
-        if (enter(ring_.submit_and_collect()) < 0) break;
-        ended += drain();
-    }
-    return ended;
-}
-
-unsigned uring_driver::drain() noexcept {
     unsigned ended = 0;
     while (const io_uring_cqe* completion = ring_.front()) {
         const std::uint64_t user_data = completion->user_data;
@@ -364,7 +362,7 @@ unsigned uring_driver::settle(uring_slot& slot, int status, unsigned flags) noex
 /// The task goes on: nothing of its frame is touched any more.
 unsigned uring_driver::finish(uring_slot& slot) noexcept {
     const bool message_under_way = !closing_ && complete_io(*slot.task) && !slot.taken_back;
-    in_flight_.fetch_sub(1, std::memory_order_relaxed);  // relaxed: see start()
+    add(in_flight_, -1);
     if (message_under_way) {
         ++owed_messages_;
         slot.at = uring_slot::phase::over;

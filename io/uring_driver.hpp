@@ -80,7 +80,7 @@ private:
 
     // 2, without it.
     int enter(int status) noexcept;
-    bool worth_entering() const noexcept;
+    bool worth_entering() noexcept;
     bool fall_asleep() noexcept;
     bool owner_has_work() const noexcept;
     void sleep_in_kernel(nanoseconds_t timeout) noexcept;
@@ -89,7 +89,6 @@ private:
 
     // 3, under the lock.
     unsigned reap() noexcept;
-    unsigned drain() noexcept;
     unsigned complete(std::uint64_t user_data, int status, unsigned flags) noexcept;
     unsigned settle(uring_slot& slot, int status, unsigned flags) noexcept;
     unsigned finish(uring_slot& slot) noexcept;

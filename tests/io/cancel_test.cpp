@@ -1,6 +1,9 @@
 // Cancellation and time limits: every operation ends by them, and no byte is ever lost to one.
+#include <sys/socket.h>
+
 #include <atomic>
 #include <random>
+#include <thread>
 
 #include "loopback.hpp"
 #include "support/level.hpp"
@@ -175,9 +178,18 @@ rn::task<std::string> read_with_short_limits(rn::tcp_stream& from, unsigned seed
     co_return all;
 }
 
+/// Small buffers, so that writes are cut in the middle.
+void shrink_buffers(const rn::tcp_stream& stream) {
+    const int bytes = 16384;
+    for (const int which : {SO_SNDBUF, SO_RCVBUF})
+        CHECK(setsockopt(stream.native_handle(), SOL_SOCKET, which, &bytes, sizeof bytes) == 0);
+}
+
 rn::task<bool> bytes_are_conserved(unsigned seed) {
     stream_pair ends = co_await connected_pair();
-    const std::string sent = pattern(2'000'000, seed);
+    shrink_buffers(ends.first);
+    shrink_buffers(ends.second);
+    const std::string sent = pattern(1'000'000, seed);
     auto reader = rn::go(read_with_short_limits, rn::borrow(ends.second), seed + 1);
     co_await write_with_short_limits(ends.first, sent, seed);
     const auto received = co_await reader;
@@ -243,4 +255,22 @@ TEST_CASE("cancel: a late one never hits the operation that has the slot now") {
         CHECK(co_await pairs.join());
     };
     CHECK(run_on(2, storm, support::scaled(5'000, 250'000)));
+}
+
+TEST_CASE("cancel: a plain thread may cancel what ends just now, in a runtime that ends just then") {
+    const auto wait = [](rn::context ctx, rn::tcp_stream& from) -> rn::task<> {
+        (void)co_await rn::with_context(ctx, from.recv());
+    };
+    const auto connect = []() -> rn::task<stream_pair> { co_return co_await connected_pair(); };
+    for (int i = 0; i < support::scaled(100, 5'000); ++i) {
+        rn::runtime runtime(rn::options().workers(1));
+        stream_pair ends = runtime.spawn(connect).wait().value();
+        const auto [ctx, cancel] = rn::with_cancel(runtime.root());
+        auto reader = runtime.spawn(wait, ctx, rn::borrow(ends.second));
+        std::thread canceller([&, cancel = cancel] { cancel(); });
+        ends.first.close();
+        CHECK(reader.wait());
+        CHECK(runtime.stop());
+        canceller.join();
+    }
 }

@@ -1,4 +1,7 @@
 // Runtimes that come and go with traffic in them.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "loopback.hpp"
 #include "support/level.hpp"
 
@@ -63,6 +66,22 @@ TEST_CASE("life: a stream may outlive its runtime, and be closed by a plain thre
     CHECK(kept[0].first.peer_address().value() == kept[0].second.local_address().value());
     kept[0].first.close();
     CHECK_FALSE(kept[0].first.is_open());
+}
+
+TEST_CASE("life: a child of fork that ends leaves its parent's connections alone") {
+    const auto talk = []() -> rn::task<> {
+        stream_pair ends = co_await connected_pair();
+        auto reader = rn::go(read_all, rn::borrow(ends.second));
+        CHECK(co_await rn::sleep_for(1ms));  // the read is in the kernel
+        const pid_t child = fork();
+        if (child == 0) _exit(0);
+        CHECK(co_await ends.first.write_all("still here"));
+        CHECK(waitpid(child, nullptr, 0) == child);
+        CHECK(ends.first.shutdown_write());
+        const auto read = co_await reader;
+        CHECK(read.value() == "still here");
+    };
+    CHECK(run_on(1, talk));
 }
 
 namespace {

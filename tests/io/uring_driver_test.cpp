@@ -1,5 +1,6 @@
 // The driver where it is hard: wake-ups, full queues, a kernel that refuses, an owner that is busy.
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -53,6 +54,156 @@ TEST_CASE("driver: a wake from another thread ends the sleep, each time") {
         driver.wait(detail::no_deadline);  // the watchdog ends this if a wake is lost
         seen = wakes.load();
     }
+    waker.join();
+}
+
+// --- One operation, without a runtime ----------------------------------------------------------------
+
+namespace {
+
+namespace bits = detail::word_bits;
+
+/// A read of one byte whose task is held, as by a dump: the driver completes it, and nothing is scheduled.
+/// The test plays the canceller, in slow motion.
+class bare_read {
+public:
+    explicit bare_read(detail::uring_driver& driver) : driver_(driver) {
+        REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_) == 0);
+        action_.fd = ends_[0];
+        action_.data = &byte_;
+        action_.bytes = 1;
+        request_ = driver_.prepare(action_, task_);
+        task_.word = bits::epoch_step | bits::armed_io | bits::held;
+        driver_.start(*request_);
+    }
+    ~bare_read() {
+        close(ends_[0]);
+        close(ends_[1]);
+    }
+    bare_read(const bare_read&) = delete;
+    bare_read& operator=(const bare_read&) = delete;
+
+    void send_byte() { CHECK(write(ends_[1], "x", 1) == 1); }
+    void ask_to_take_back() { task_.word |= bits::take_back; }  // the first half of a cancel,
+    void send_message() { driver_.cancel(*request_); }          // and the second
+
+    bool over() const { return (task_.word & bits::state_mask) != bits::armed_io; }
+    void wait_until_over() {
+        while (!over()) driver_.wait(detail::no_deadline);
+    }
+    std::size_t moved() const { return action_.moved; }
+    int error() const { return action_.error; }
+    const detail::io_request* request() const { return request_; }
+
+private:
+    detail::uring_driver& driver_;
+    int ends_[2] = {-1, -1};
+    char byte_ = 0;
+    detail::task_block task_;
+    detail::io_action action_{.kind = detail::io_kind::receive};
+    detail::io_request* request_ = nullptr;
+};
+}
+
+TEST_CASE("driver: an operation ends with its bytes, or by its cancel with ECANCELED") {
+    detail::uring_driver driver{detail::ring_options{}};
+    bare_read served(driver);
+    bare_read cancelled(driver);
+    CHECK(driver.in_flight() == 2);
+    served.send_byte();
+    served.wait_until_over();
+    CHECK(served.moved() == 1);
+    CHECK(served.error() == 0);
+    cancelled.ask_to_take_back();
+    cancelled.send_message();
+    cancelled.wait_until_over();
+    CHECK(cancelled.moved() == 0);
+    CHECK(cancelled.error() == ECANCELED);
+    CHECK(driver.in_flight() == 0);
+    CHECK(driver.strays() == 0);
+}
+
+TEST_CASE("driver: a slot is not used again before the message that was on its way has come (L2)") {
+    detail::uring_driver driver{detail::ring_options{}};
+    bare_read first(driver);
+    first.ask_to_take_back();
+    first.send_byte();  // it wins
+    first.wait_until_over();
+    CHECK(first.moved() == 1);
+
+    std::vector<std::unique_ptr<bare_read>>
+        others;  // more than the slots that were there: the next list is asked
+    for (int i = 0; i < 200; ++i) others.push_back(std::make_unique<bare_read>(driver));
+    for (const auto& other : others) CHECK(other->request() != first.request());
+    first.send_message();
+    for (const auto& other : others) other->send_byte();
+    for (const auto& other : others) {
+        other->wait_until_over();
+        CHECK(other->moved() == 1);
+    }
+}
+
+TEST_CASE("driver: it is not gone before a late canceller has let go of it (U4)") {
+    auto driver = std::make_unique<detail::uring_driver>(detail::ring_options{});
+    auto read = std::make_unique<bare_read>(*driver);
+    read->ask_to_take_back();
+    read->send_byte();
+    read->wait_until_over();
+    std::atomic<bool> gone{false};
+    detail::uring_driver* const dying = driver.release();
+    std::thread owner([&] {
+        delete dying;
+        gone = true;
+    });
+    std::this_thread::sleep_for(20ms);  // time enough to be gone, if it did not wait
+    CHECK_FALSE(gone);
+    read->send_message();
+    owner.join();
+}
+
+TEST_CASE("driver: its end takes back what is still in the kernel") {
+    auto driver = std::make_unique<detail::uring_driver>(detail::ring_options{});
+    std::vector<std::unique_ptr<bare_read>> reads;
+    for (int i = 0; i < 1000; ++i) reads.push_back(std::make_unique<bare_read>(*driver));
+    driver.reset();                                            // the watchdog ends this if it waits for bytes
+    for (const auto& read : reads) CHECK_FALSE(read->over());  // nobody is told any more
+}
+
+TEST_CASE("driver: a cancel from another thread is never overslept (U2)") {
+    detail::uring_driver driver{detail::ring_options{}};
+    std::atomic<bare_read*> current{nullptr};
+    std::atomic<bool> done{false};
+    std::thread canceller([&] {
+        while (!done) {
+            bare_read* const read = current.exchange(nullptr);
+            if (read == nullptr) continue;
+            read->ask_to_take_back();
+            read->send_message();
+        }
+    });
+    for (int i = 0; i < support::scaled(2'000, 100'000); ++i) {
+        bare_read read(driver);
+        driver.poll();
+        current = &read;
+        read.wait_until_over();
+        CHECK(read.error() == ECANCELED);
+    }
+    done = true;
+    canceller.join();
+}
+
+TEST_CASE("driver: a doorbell whose watch has ended is watched again") {
+    detail::uring_driver driver{detail::ring_options{}};
+    std::thread([&] { driver.help(); }).join();  // it submits the watch, which ends with its thread
+    std::atomic<bool> awake{false};
+    std::thread waker([&] {
+        while (!awake) {
+            std::this_thread::sleep_for(1ms);
+            driver.wake();
+        }
+    });
+    for (int i = 0; i < 20; ++i) driver.wait(detail::no_deadline);
+    awake = true;
     waker.join();
 }
 
@@ -165,12 +316,16 @@ struct service_times {
 using time_point = std::chrono::steady_clock::time_point;
 
 // Both begin to wait on the first worker: in its ring, in its timers. Whoever completes them may run them.
-rn::task<> read_on_first_worker(rn::tcp_stream from, service_times& times) {
-    co_await move_to_worker(0);
-    release_from_worker();
+rn::task<> read_on_this_worker(rn::tcp_stream from, service_times& times) {
     std::byte buffer[1];
     CHECK((co_await from.read_some(buffer)).value() == 1);
     times.note(time_point(time_point::duration(times.written)));
+}
+
+rn::task<> read_on_first_worker(rn::tcp_stream from, service_times& times) {
+    co_await move_to_worker(0);
+    release_from_worker();
+    co_await read_on_this_worker(std::move(from), times);
 }
 
 rn::task<> sleep_on_first_worker(service_times& times) {
@@ -181,7 +336,24 @@ rn::task<> sleep_on_first_worker(service_times& times) {
     times.note(due);
 }
 
-rn::task<> strand(int reads, std::chrono::milliseconds busy) {
+/// Blocks the thread in a system call that no signal ends early.
+void block_for(std::chrono::milliseconds time) {
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    std::thread writer([&] {
+        std::this_thread::sleep_for(time);
+        CHECK(write(ends[1], "x", 1) == 1);
+    });
+    char byte;
+    CHECK(read(ends[0], &byte, 1) == 1);
+    writer.join();
+    close(ends[0]);
+    close(ends[1]);
+}
+
+constexpr int unsubmitted = 5;
+
+rn::task<> strand(int reads, void (*hold_worker)(std::chrono::milliseconds)) {
     co_await move_to_worker(0);
     std::vector<rn::tcp_stream> writers;
     service_times times;
@@ -192,18 +364,24 @@ rn::task<> strand(int reads, std::chrono::milliseconds busy) {
         writers.push_back(std::move(ends.first));
         waiting.spawn(read_on_first_worker, std::move(ends.second), rn::borrow(times));
     }
-    CHECK(co_await rn::sleep_for(20ms));  // for all to have come into the kernel
+    CHECK(co_await rn::sleep_for(20ms));     // for all to have come into the kernel
+    for (int i = 0; i < unsubmitted; ++i) {  // and some are published, and not handed over
+        stream_pair ends = co_await connected_pair();
+        writers.push_back(std::move(ends.first));
+        waiting.spawn(read_on_this_worker, std::move(ends.second), rn::borrow(times));
+        CHECK(co_await rn::yield());
+    }
     std::thread peer([&] {
         std::this_thread::sleep_for(20ms);  // for the worker to be busy
         times.written = std::chrono::steady_clock::now().time_since_epoch().count();
         for (const rn::tcp_stream& writer : writers) send(writer.native_handle(), "x", 1, MSG_NOSIGNAL);
     });
-    spin_for(busy);
+    hold_worker(300ms);
     const int served_meanwhile = times.served;
     peer.join();
     CHECK(co_await waiting.join());
-    CHECK(served_meanwhile == reads + 1);
-    MESSAGE("behind a busy worker, " << reads << " reads and a timer were at most " << times.latest_us
+    CHECK(served_meanwhile == reads + unsubmitted + 1);
+    MESSAGE("behind a busy worker, " << reads << " reads and a timer were at most " << times.latest_us.load()
                                      << " us late");
     CHECK(times.latest_us < (support::sanitized ? 200'000 : 50'000));
     release_from_worker();
@@ -211,5 +389,30 @@ rn::task<> strand(int reads, std::chrono::milliseconds busy) {
 }
 
 TEST_CASE("driver: what waits in the ring and the timers of a busy worker is served by another") {
-    CHECK(run_on(2, strand, 100, 300ms));
+    CHECK(run_on(2, strand, 100, spin_for));
+}
+
+TEST_CASE("driver: so is what waits behind a worker that a task has blocked") {
+    CHECK(run_on(2, strand, 100, block_for));
+}
+
+namespace {
+
+rn::task<> submit_from_a_thread_that_ends() {
+    co_await move_to_worker(0);
+    stream_pair ends = co_await connected_pair();
+    std::atomic<int> done{0};
+    auto reader = rn::go(read_one, std::move(ends.second), rn::borrow(done));
+    CHECK(co_await rn::yield());  // it has published its read by now; most times nobody has submitted it
+    rn::detail::driver& driver = rn::detail::current_driver();
+    std::thread([&] { driver.help(); }).join();
+    CHECK(co_await ends.first.write_all("x"));
+    CHECK(co_await reader);
+    CHECK(done == 1);
+    release_from_worker();
+}
+}
+
+TEST_CASE("driver: an operation whose submitter has ended is asked for again") {
+    for (int i = 0; i < 20; ++i) CHECK(run_on(1, submit_from_a_thread_that_ends));
 }
