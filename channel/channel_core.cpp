@@ -31,6 +31,7 @@
 // where the wake-ups are what costs, and each cancelled waiter is a special case. A ring rounded up to a
 // power of two: one compare is as cheap as the mask, and a channel of 1025 does not pay for 2048.
 #include <atomic>
+#include <cassert>
 #include <cstdint>
 #include <mutex>
 
@@ -46,6 +47,7 @@ namespace {
 inline wait_node* claim_first(wait_list& waiting, late_wake& wake) noexcept {
     while (wait_node* node = waiting.pop_front()) {
         const claimed how = claim(*node);
+        assert(how != claimed::asked_driver && "a wait in the kernel stands in no queue of ours");
         if (how != claimed::lost) {
             note(wake, *node->task, how);
             return node;

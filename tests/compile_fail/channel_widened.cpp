@@ -1,4 +1,4 @@
-// must fail: no (matching function|viable constructor|matching constructor|known conversion)|could not convert|no viable
+// must fail: could not convert|no viable conversion
 // An end cannot be made into the other one, nor into Go's handle of both directions.
 #include <runnel/channel.hpp>
 

@@ -163,14 +163,16 @@ public:
     /// Returns       success; errc::full (also for a nil channel); or the cause of the close.
     /// Cancellation  none: it is tried whether the context is cancelled or not.
     /// Threads       any, also outside a runtime.
-    result<> try_send(const T& value, std::source_location at = std::source_location::current()) const {
+    [[nodiscard]] result<> try_send(const T& value,
+                                    std::source_location at = std::source_location::current()) const {
         return once(send(value, at));
     }
-    result<> try_send(T&& value, std::source_location at = std::source_location::current()) const noexcept {
+    [[nodiscard]] result<> try_send(
+        T&& value, std::source_location at = std::source_location::current()) const noexcept {
         return once(detail::lent_send(target(at), __builtin_addressof(value)));
     }
-    result<> try_send(from<T> value,
-                      std::source_location at = std::source_location::current()) const noexcept {
+    [[nodiscard]] result<> try_send(
+        from<T> value, std::source_location at = std::source_location::current()) const noexcept {
         return once(send(value, at));
     }
 
@@ -205,7 +207,8 @@ public:
     /// Returns       the value; errc::empty (also for a nil channel); or the cause of the close.
     /// Cancellation  none: it is tried whether the context is cancelled or not.
     /// Threads       any, also outside a runtime.
-    result<T> try_recv(std::source_location at = std::source_location::current()) const noexcept {
+    [[nodiscard]] result<T> try_recv(
+        std::source_location at = std::source_location::current()) const noexcept {
         detail::recv_operation<T> op = recv(at);
         return op.try_once() ? op.complete(0) : result<T>(errc::empty);
     }
