@@ -265,9 +265,9 @@ TEST_CASE("cancel: a plain thread may cancel what ends just now, in a runtime th
     for (int i = 0; i < support::scaled(100, 5'000); ++i) {
         rn::runtime runtime(rn::options().workers(1));
         stream_pair ends = runtime.spawn(connect).wait().value();
-        const auto [ctx, cancel] = rn::with_cancel(runtime.root());
-        auto reader = runtime.spawn(wait, ctx, rn::borrow(ends.second));
-        std::thread canceller([&, cancel = cancel] { cancel(); });
+        const rn::cancellable waiting = rn::with_cancel(runtime.root());
+        auto reader = runtime.spawn(wait, waiting.ctx, rn::borrow(ends.second));
+        std::thread canceller([&] { waiting.cancel(); });
         ends.first.close();
         CHECK(reader.wait());
         CHECK(runtime.stop());
