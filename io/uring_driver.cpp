@@ -258,7 +258,7 @@ bool uring_driver::take_message(uring_slot& slot) noexcept {
 
 unsigned uring_driver::publish_delayed() noexcept {
     unsigned ended = 0;
-    while (!delayed_.empty()) {
+    while (!delayed_.empty() && !closing_) {
         uring_slot& slot = *delayed_.front();
         if (!slot.taken_back && !publish(slot)) break;
         delayed_.pop();
