@@ -100,8 +100,21 @@ bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, time
 
 runnel::transfer io_operation::outcome(timer_node* limit) {
     if (limit != nullptr) stop_timer(*limit);
+    if (progress_ == progress::armed) take_leased();
     if (entered_) on_->leave(lane_);
     return {action_.moved, reason()};
+}
+
+/// A lease whose wait is over takes its bytes before it leaves the lane: a close() in between would give the
+/// descriptor back, and the next connection's bytes would be ours (F1 of descriptor.hpp).
+void io_operation::take_leased() noexcept {
+    if (action_.kind != io_kind::lease || action_.data != nullptr || action_.error != 0) return;
+    // It does not wait: one task reads a stream, so what was there is still there.
+    const long moved = receive_now();
+    if (moved < 0)
+        action_.error = static_cast<int>(-moved);
+    else if (moved > 0)
+        action_.advance(static_cast<std::size_t>(moved));
 }
 
 std::error_code io_operation::reason() {

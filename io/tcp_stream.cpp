@@ -101,12 +101,6 @@ receive_operation::receive_operation(detail::descriptor& on, bool& drained) noex
 
 result<chunk> receive_operation::complete(transfer done) noexcept {
     if (done.error && done.bytes == 0) return done.error;
-    if (action_.data == nullptr) {
-        // It does not wait: this task alone reads the stream (S1), so what was there is still there.
-        const long moved = receive_now();
-        if (moved < 0) return system_error(static_cast<int>(moved));
-        if (moved > 0) action_.advance(static_cast<std::size_t>(moved));
-    }
     drained_ = action_.drained();
     if (action_.moved == 0) return errc::end_of_stream;
     return chunk(static_cast<std::byte*>(action_.data) - action_.moved, action_.moved);

@@ -259,7 +259,9 @@ std::vector<left_call> blocking_pool::stop(nanoseconds_t grace) {
         pool.last = nullptr;
         pool.queued = 0;
         pool.work.notify_all();
-        pool.changed.wait_for(lock, std::chrono::nanoseconds(grace), [&] { return pool.living == 0; });
+        constexpr nanoseconds_t a_year = 31'536'000'000'000'000;  // wait_for() adds it to a clock
+        pool.changed.wait_for(lock, std::chrono::nanoseconds(grace < a_year ? grace : a_year),
+                              [&] { return pool.living == 0; });
         left = pool.leave_behind();
     }
     while (unbegun != nullptr) turn_away(*std::exchange(unbegun, unbegun->next_), errc::stopping);

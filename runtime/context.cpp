@@ -70,7 +70,7 @@ static clock::time_point deadline_in(clock::duration in) noexcept {
 
 static cancellable make_cancellable(context_node* node) {
     context made = context_access::adopt(node);
-    cancel_function cancel(made);
+    cancel_function cancel = context_access::cancel(made);
     return cancellable(std::move(made), std::move(cancel));
 }
 
@@ -102,8 +102,8 @@ cancellable with_deadline(const context& parent, clock::time_point when, std::er
     return make_cancellable(node);
 }
 
-cancellable with_timeout(const context& parent, clock::duration in, std::error_code cause) {
-    return with_deadline(parent, detail::deadline_in(in), cause);
+cancellable detail::with_timeout_of(const context& parent, clock::duration in, std::error_code cause) {
+    return with_deadline(parent, deadline_in(in), cause);
 }
 
 /// A node that is in nobody's tree, but looks up values along `parent`.

@@ -94,6 +94,7 @@ void leave_members(task_block& task) noexcept;
 
 struct context_access {
     static context_node* node(const context& of) noexcept { return of.node_; }
+    static cancel_function cancel(context of) noexcept { return cancel_function(std::move(of)); }
     static context adopt(context_node* node) noexcept { return context(node); }
     static context share(context_node* node) noexcept {
         if (node != nullptr) node->ref();

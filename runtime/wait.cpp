@@ -5,9 +5,9 @@
 #include <cassert>
 #include <vector>
 
+#include <runnel/result.hpp>
 #include "brake.hpp"
 #include "context_node.hpp"
-#include <runnel/result.hpp>
 #include "worker.hpp"
 
 namespace runnel::detail {

@@ -83,7 +83,8 @@ def check(server, address, count, sanitized):
     awake = wake_ups(server.pid) - awake
     print(f"{count} idle connections: {each:.0f} bytes each, {awake} wake-ups in a second")
     assert sanitized or each <= BYTES_EACH_MAX, f"{each:.0f} bytes for each idle connection"
-    assert awake < WAKE_UPS_MAX, f"{awake} wake-ups in a second without work"
+    # ThreadSanitizer has a thread of its own that wakes up ten times a second.
+    assert sanitized or awake < WAKE_UPS_MAX, f"{awake} wake-ups in a second without work"
     ask_all(sockets)
 
     began = time.monotonic()

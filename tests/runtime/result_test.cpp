@@ -4,7 +4,9 @@
 
 #include <memory>
 #include <set>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 using runnel::errc;
 using runnel::result;
@@ -51,4 +53,35 @@ TEST_CASE("result: holds a value or an error") {
     done = errc::timed_out;
     CHECK_FALSE(done);
     CHECK(done.error() == errc::timed_out);
+}
+
+TEST_CASE("result: only what converts by itself becomes a value, and an error never becomes one") {
+    static_assert(!std::is_convertible_v<int, result<std::vector<int>>>);
+    static_assert(std::is_constructible_v<result<std::vector<int>>, int>);
+    static_assert(!std::is_convertible_v<int*, result<std::unique_ptr<int>>>);
+    static_assert(!std::is_constructible_v<result<bool>, result<int>>);
+    static_assert(std::is_convertible_v<const char*, result<std::string>>);
+}
+
+TEST_CASE("result: a value that is an error code is said with in_place") {
+    const result<std::error_code> value(std::in_place, errc::timed_out);
+    REQUIRE(value);
+    CHECK(*value == errc::timed_out);
+    const result<std::error_code> error(make_error_code(errc::timed_out));
+    CHECK_FALSE(error);
+}
+
+TEST_CASE("result: an assignment that throws leaves no value behind") {
+    struct throws_on_move {
+        throws_on_move() = default;
+        throws_on_move(throws_on_move&& other) : armed(other.armed) {
+            if (armed-- == 0) throw std::runtime_error("moved once too often");
+        }
+        int armed = 8;
+    };
+    result<throws_on_move> target(std::in_place);
+    result<throws_on_move> source(std::in_place);
+    source->armed = 1;  // one move into the parameter, the next one throws
+    CHECK_THROWS_AS(target = std::move(source), std::runtime_error);
+    CHECK_FALSE(target);
 }

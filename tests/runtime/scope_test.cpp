@@ -358,6 +358,20 @@ TEST_CASE("scoped: the error of a child comes out; an exception of the body canc
     });
 }
 
+TEST_CASE("scoped: a body that returns an error cancels the children, as a child that fails does") {
+    run_on(2, []() -> rn::task<> {
+        rn::event never;
+        std::atomic<int> ended{0};
+        auto gives_up = [&](rn::scope& s) -> rn::task<rn::result<int>> {
+            s.spawn(waits, rn::borrow(never), rn::borrow(ended));
+            co_return rn::errc::full;
+        };
+        const auto got = co_await rn::scoped(gives_up);
+        CHECK(got.error() == rn::errc::full);
+        CHECK(ended == 1);
+    });
+}
+
 TEST_CASE("scope: many scopes cancelled from another worker while their children start, wait and end") {
     const int rounds = support::scaled(300, 20'000);
     run_on(4, [rounds]() -> rn::task<> {

@@ -102,35 +102,10 @@ public:
     outcome<R> out;
 };
 
-template <class>
-inline constexpr bool is_result = false;
-template <class T>
-inline constexpr bool is_result<result<T>> = true;
-
 /// result<R>, or R when that is a result already.
 template <class R>
 using blocking_result =
     typename std::conditional_t<is_result<R>, std::type_identity<R>, std::type_identity<result<R>>>::type;
-
-/// How an argument is kept in a job: from<T> as a T that is moved out of it now.
-template <class Arg>
-struct kept {
-    using type = std::decay_t<Arg>;
-};
-template <class T>
-struct kept<from<T>> {
-    using type = T;
-};
-template <class Arg>
-using kept_t = typename kept<std::remove_cvref_t<Arg>>::type;
-
-template <class Arg>
-decltype(auto) to_keep(Arg&& arg) noexcept {
-    if constexpr (is_from<std::remove_cvref_t<Arg>>)
-        return std::move(arg.get());
-    else
-        return std::forward<Arg>(arg);
-}
 
 /// The call itself. std::apply, because that knows pointers to members too.
 template <class F, class... Args>

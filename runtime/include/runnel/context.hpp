@@ -113,12 +113,13 @@ private:
 /// Cancels the context that it was made with. Copyable; dropping it cancels nothing.
 class cancel_function {
 public:
-    explicit cancel_function(context of) noexcept : of_(std::move(of)) {}
     /// Returns whether this call did it. Threads: any. Cost: O(waiting tasks + descendants).
     bool operator()() const noexcept { return (*this)(make_error_code(errc::cancelled)); }
     bool operator()(std::error_code cause) const noexcept;
 
 private:
+    friend struct detail::context_access;
+    explicit cancel_function(context of) noexcept : of_(std::move(of)) {}
     context of_;
 };
 
@@ -137,11 +138,24 @@ context background() noexcept;
 cancellable with_cancel(const context& parent);
 /// A child that cancels itself with errc::deadline_exceeded (its cause: `cause`, when given).
 cancellable with_deadline(const context& parent, clock::time_point when, std::error_code cause = {});
-cancellable with_timeout(const context& parent, clock::duration in, std::error_code cause = {});
+template <class Rep, class Period>
+cancellable with_timeout(const context& parent, std::chrono::duration<Rep, Period> in,
+                         std::error_code cause = {});
 /// The values of `parent`, without its cancellation and deadline.
 context without_cancel(const context& parent);
 
 namespace detail {
+/// In the clock's unit; a duration too long to count never ends.
+template <class Rep, class Period>
+constexpr clock::duration saturated(std::chrono::duration<Rep, Period> in) noexcept {
+    return clock::duration(saturated_nanoseconds(in));
+}
+cancellable with_timeout_of(const context& parent, clock::duration in, std::error_code cause);
+
+/// Waits that nothing ends early: a limit around one would be a lie.
+template <class Op>
+concept always_shielded = requires { requires std::remove_cvref_t<Op>::always_shielded; };
+
 struct context_value {
     virtual const void* get() const noexcept = 0;
     virtual ~context_value() = default;
@@ -241,6 +255,12 @@ private:
 };
 }
 
+template <class Rep, class Period>
+cancellable with_timeout(const context& parent, std::chrono::duration<Rep, Period> in,
+                         std::error_code cause) {
+    return detail::with_timeout_of(parent, detail::saturated(in), cause);
+}
+
 /// A child of `parent` that knows `value` under `key`.
 template <class T, class U>
 context with_value(const context& parent, const context_key<T>& key, U&& value) {
@@ -251,6 +271,7 @@ context with_value(const context& parent, const context_key<T>& key, U&& value) 
 /// cancelled; inside, current_context() has the values of `ctx` first.
 template <class Op>
 detail::swapped_operation<std::remove_cvref_t<Op>> with_context(context ctx, Op&& op) {
+    static_assert(!detail::always_shielded<Op>, "a scope's join() listens to no context: cancel() the scope");
     return {std::forward<Op>(op), detail::swap_kind::add, std::move(ctx), {}};
 }
 
@@ -264,15 +285,20 @@ detail::swapped_operation<std::remove_cvref_t<Op>> shielded(Op&& op) {
 /// Runs a task, or an operation that is no select case, under a deadline. When its result can hold an
 /// error and it ended because of this deadline, the error is errc::timed_out; a task<T> without
 /// errors gives its value, late or not: its waits inside have seen deadline_exceeded.
-template <class Op>
+template <class Rep, class Period, class Op>
     requires(!detail::selectable<Op> && !detail::takes_limit<Op> &&
              detail::operation<std::remove_cvref_t<Op>>)
-detail::swapped_operation<std::remove_cvref_t<Op>> with_timeout(clock::duration in, Op&& op) {
-    return {std::forward<Op>(op), detail::swap_kind::deadline, {}, in};
+detail::swapped_operation<std::remove_cvref_t<Op>> with_timeout(std::chrono::duration<Rep, Period> in,
+                                                                Op&& op) {
+    static_assert(
+        !detail::always_shielded<Op>,
+        "a scope's join() waits for all children, whatever happens: put the limit around the scoped(), or "
+        "cancel() the scope");
+    return {std::forward<Op>(op), detail::swap_kind::deadline, {}, detail::saturated(in)};
 }
-template <class T>
-detail::swapped_operation<task<T>> with_timeout(clock::duration in, task<T> op) {
-    return {std::move(op), detail::swap_kind::deadline, {}, in};
+template <class Rep, class Period, class T>
+detail::swapped_operation<task<T>> with_timeout(std::chrono::duration<Rep, Period> in, task<T> op) {
+    return {std::move(op), detail::swap_kind::deadline, {}, detail::saturated(in)};
 }
 
 /// Thrown by the 256th wait in a row that was refused because the task's context is cancelled: a loop

@@ -44,16 +44,38 @@ struct std::is_error_code_enum<runnel::errc> : std::true_type {};
 namespace runnel {
 
 template <class T = void>
+class result;
+
+namespace detail {
+template <class>
+inline constexpr bool is_result = false;
+template <class T>
+inline constexpr bool is_result<result<T>> = true;
+
+/// What a result<T> is made of without being told: a value, no error, and for a bool no other result.
+template <class U, class T>
+concept value_for = std::is_constructible_v<T, U&&> && !std::is_same_v<std::remove_cvref_t<U>, result<T>> &&
+                    !std::is_same_v<std::remove_cvref_t<U>, std::error_code> &&
+                    !std::is_same_v<std::remove_cvref_t<U>, errc> &&
+                    !std::is_same_v<std::remove_cvref_t<U>, std::in_place_t> &&
+                    !(std::is_same_v<T, bool> && is_result<std::remove_cvref_t<U>>);
+}
+
+/// A value or an error. An std::error_code given to it is an error even if T is one: a *value* of that type is
+/// said with std::in_place, as the library itself does.
+template <class T>
 class [[nodiscard]] result {
 public:
     using value_type = T;
 
     template <class U = T>
-        requires(std::is_constructible_v<T, U &&> && !std::is_same_v<std::remove_cvref_t<U>, result> &&
-                 !std::is_same_v<std::remove_cvref_t<U>, std::error_code> &&
-                 !std::is_same_v<std::remove_cvref_t<U>, errc>)
-    result(U&& value) noexcept(std::is_nothrow_constructible_v<T, U&&>)
+        requires detail::value_for<U, T>
+    explicit(!std::is_convertible_v<U&&, T>)
+        result(U&& value) noexcept(std::is_nothrow_constructible_v<T, U&&>)
         : value_(std::forward<U>(value)), has_value_(true) {}
+    template <class... Args>
+    explicit result(std::in_place_t, Args&&... args) noexcept(std::is_nothrow_constructible_v<T, Args&&...>)
+        : value_(std::forward<Args>(args)...), has_value_(true) {}
     result(std::error_code error) noexcept : error_(error), has_value_(false) {}
     result(errc error) noexcept : error_(error), has_value_(false) {}
 
@@ -63,8 +85,12 @@ public:
     }
     result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<T>) {
         destroy();
+        if (std::exchange(has_value_, false)) ::new (static_cast<void*>(&error_)) std::error_code();
+        if (other.has_value_)  // throws, perhaps: then there is no value
+            ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
+        else
+            error_ = other.error_;
         has_value_ = other.has_value_;
-        copy_from(std::move(other));
         return *this;
     }
     ~result() { destroy(); }

@@ -44,8 +44,10 @@ public:
     options& cancel_grace(std::chrono::nanoseconds time) noexcept { return cancel_grace_ = time, *this; }
     /// How long a worker without work looks for some before it sleeps. Default: see runtime/README.md.
     options& spin(std::chrono::nanoseconds time) noexcept { return spin_ = time, *this; }
-    /// Threads for blocking(). Default 512.
-    options& blocking_threads(unsigned most) noexcept { return blocking_threads_ = most, *this; }
+    /// Threads for blocking(), at least 1. Default 512.
+    options& blocking_threads(unsigned most) noexcept {
+        return blocking_threads_ = most > 0 ? most : 1, *this;
+    }
     /// For tests: a task that is reported for ignoring cancellation ends the program. Default off.
     options& strict(bool on) noexcept { return strict_ = on, *this; }
 

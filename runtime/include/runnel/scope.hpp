@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "context.hpp"
+#include "detail/await_hazard.hpp"
 #include "detail/spawning.hpp"
 
 namespace runnel {
@@ -59,6 +60,7 @@ protected:
 class [[nodiscard]] join_children final : public wait_case {
 public:
     using result_type = result<>;
+    static constexpr bool always_shielded = true;  // with_timeout() and with_context() refuse it
 
     explicit join_children(scope_base& of) noexcept : state_(of.state_) {}
     join_children(join_children&&) noexcept = default;
@@ -148,7 +150,7 @@ struct scoped_result<result<T>> {
     using type = result<T>;
 };
 
-/// An exception of the body cancels the children and is thrown after they have ended.
+/// A body that fails, by an exception or an error, cancels the children like a child that fails.
 template <class T, class F, class... Args>
 task<typename scoped_result<T>::type> run_scoped(F f, std::source_location at, Args... args) {
     scope children(at);
@@ -163,6 +165,8 @@ task<typename scoped_result<T>::type> run_scoped(F f, std::source_location at, A
         failure = std::current_exception();
     }
     if (failure) children.cancel();
+    if constexpr (holds_error<T>)
+        if (const T* value = out.peek(); value != nullptr && value->error()) children.cancel(value->error());
     result<> joined;
     try {
         joined = co_await children.join();
@@ -183,10 +187,19 @@ task<typename scoped_result<T>::type> run_scoped(F f, std::source_location at, A
 /// Returns  what the body returned; the first error of a child. Throws the first exception.
 template <class F, class... Args>
 auto scoped(F&& body, Args&&... args) {
-    using called = decltype(detail::call(std::declval<std::decay_t<F>&&>(), std::declval<scope&>(),
-                                         detail::unwrap(std::declval<std::decay_t<Args>&>())...));
+    static_assert(
+        !detail::dies_twice_as_callable<F> || detail::is_from<std::remove_cvref_t<F>>,
+        "g++ 12 destroys a closure with captures in a co_await expression twice: capture by reference, or "
+        "name it on the line before and pass rn::from(it)");
+    static_assert(
+        (!detail::dies_twice_as_value<Args> && ...),
+        "g++ 12 destroys a braced aggregate in a co_await expression twice: name it on the line before and "
+        "pass rn::from(it)");
+    using called = decltype(detail::call(std::declval<detail::kept_t<F>&&>(), std::declval<scope&>(),
+                                         detail::unwrap(std::declval<detail::kept_t<Args>&>())...));
     using value = typename detail::task_value<called>::type;
-    return detail::run_scoped<value, std::decay_t<F>, std::decay_t<Args>...>(
-        std::forward<F>(body), std::source_location::current(), std::forward<Args>(args)...);
+    return detail::run_scoped<value, detail::kept_t<F>, detail::kept_t<Args>...>(
+        detail::to_keep(std::forward<F>(body)), std::source_location::current(),
+        detail::to_keep(std::forward<Args>(args))...);
 }
 }

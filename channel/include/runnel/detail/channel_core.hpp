@@ -75,12 +75,18 @@ protected:
     wait_node node_;
 };
 
+/// What a send gives: sent, or why not. Unlike other results without a value it must not be overlooked.
+class [[nodiscard]] sent : public result<> {
+public:
+    using result<>::result;
+};
+
 class send_case : public channel_case {
 public:
-    using result_type = result<>;
+    using result_type = sent;
 
-    result<> complete(unsigned) noexcept { return went_through() ? result<>() : why(); }
-    result<> fail(std::error_code error) noexcept { return error; }
+    sent complete(unsigned) noexcept { return went_through() ? sent() : sent(why()); }
+    sent fail(std::error_code error) noexcept { return error; }
 
     bool try_now(late_wake& wake) noexcept final;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;

@@ -66,7 +66,7 @@ public:
     }
 
     result<T> complete(unsigned) noexcept {
-        if (went_through()) return result<T>(std::move(value_));
+        if (went_through()) return result<T>(std::in_place, std::move(value_));
         return result<T>(why());
     }
     result<T> fail(std::error_code error) noexcept { return result<T>(error); }

@@ -51,16 +51,16 @@ protected:
     bool try_first_ = false;  // step 3
     bool alone_ = true;       // no second operation in this lane: check()
 
+private:
     /// Step 3 of a receive or lease: what a plain call gives, or -EAGAIN.
     long receive_now() noexcept;
-
-private:
     enum class progress : unsigned char { made, refused, ended, armed };
 
     bool nothing_to_move() const noexcept;
     bool try_now() noexcept;
     bool go_on(task_block& task, std::coroutine_handle<> awaiter) noexcept;
     bool start(task_block& task, std::coroutine_handle<> awaiter, timer_node* limit) noexcept;
+    void take_leased() noexcept;
     std::error_code reason();
 
     lane lane_;

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "../borrow.hpp"
+#include "../from.hpp"
 #include "../result.hpp"
 #include "../task.hpp"
 
@@ -37,13 +38,33 @@ decltype(auto) unwrap(borrowed<T>& stored) noexcept {
     return stored.get();
 }
 
+/// How an argument is kept by what outlives the call: from<T> as a T that is moved out of it now.
+template <class Arg>
+struct kept {
+    using type = std::decay_t<Arg>;
+};
+template <class T>
+struct kept<from<T>> {
+    using type = T;
+};
+template <class Arg>
+using kept_t = typename kept<std::remove_cvref_t<Arg>>::type;
+
+template <class Arg>
+decltype(auto) to_keep(Arg&& arg) noexcept {
+    if constexpr (is_from<std::remove_cvref_t<Arg>>)
+        return std::move(arg.get());
+    else
+        return std::forward<Arg>(arg);
+}
+
 template <class F, class... Args>
 decltype(auto) call(F&& f, Args&&... args) {
     return std::forward<F>(f)(std::forward<Args>(args)...);
 }
 template <class Function, class Object, class Self, class... Args>
     requires std::is_function_v<Function>
-decltype(auto) call(Function Object::*f, Self&& self, Args&&... args) {
+decltype(auto) call(Function Object::* f, Self&& self, Args&&... args) {
     if constexpr (std::is_pointer_v<std::remove_cvref_t<Self>>)
         return (self->*f)(std::forward<Args>(args)...);
     else
@@ -140,7 +161,8 @@ struct task_end final : task_end_base {
     void discard(void* kept, const task_block& of) const noexcept override {
         auto* out = static_cast<outcome<T>*>(kept);
         if (out->failed())
-            if (std::exception_ptr what = out->take_exception(); what != nullptr) unhandled(of, std::move(what));
+            if (std::exception_ptr what = out->take_exception(); what != nullptr)
+                unhandled(of, std::move(what));
         out->~outcome<T>();
         free_frame(out, sizeof(outcome<T>));
     }
