@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <system_error>
 
 #include "runtime_core.hpp"
 #include "task_life.hpp"
@@ -98,6 +99,10 @@ public:
         sigaddset(&wanted_, SIGTERM);
         pthread_sigmask(SIG_BLOCK, &wanted_, &before_);
         fd_ = signalfd(-1, &wanted_, SFD_CLOEXEC);
+        if (fd_ >= 0) return;
+        const int error = errno;
+        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+        throw std::system_error(error, std::system_category(), "runnel: signalfd for run()");
     }
     ~stop_signals() {
         ::close(fd_);
@@ -120,11 +125,30 @@ private:
     int fd_ = -1;
 };
 
-/// The main task, and the descriptor that says it has ended.
-task<> supervise(task<int> body, int& status, int ended) {
+/// Tells the thread that waits in poll() that the main task has ended.
+class end_of_main {
+public:
+    end_of_main() : fd_(eventfd(0, EFD_CLOEXEC)) {
+        if (fd_ < 0) throw std::system_error(errno, std::system_category(), "runnel: eventfd for run()");
+    }
+    ~end_of_main() { ::close(fd_); }
+    end_of_main(const end_of_main&) = delete;
+    end_of_main& operator=(const end_of_main&) = delete;
+
+    int fd() const noexcept { return fd_; }
+    void tell() const noexcept {
+        const std::uint64_t one = 1;
+        (void)!::write(fd_, &one, sizeof one);
+    }
+
+private:
+    int fd_;
+};
+
+/// The main task.
+task<> supervise(task<int> body, int& status, const end_of_main& ended) {
     status = co_await std::move(body);
-    const std::uint64_t one = 1;
-    (void)!::write(ended, &one, sizeof one);
+    ended.tell();
 }
 
 /// Returns true if a signal came before the main task had ended.
@@ -145,21 +169,17 @@ int report_exit(std::error_code error) noexcept {
 int run_program(const options& how, task<int> body) {
     constexpr int did_not_stop = 3;
     stop_signals signals;
-    const int ended = eventfd(0, EFD_CLOEXEC);
+    const end_of_main ended;
     int status = 0;
-    {
-        runtime_core core(how);
-        auto main = task_access::release(supervise(std::move(body), status, ended));
-        start_in(
-            core, nullptr,
-            request_for<void>(main, task_kind::spawned, nullptr, std::source_location::current(), false));
-        if (wait_for_end_or_signal(ended, signals.fd())) signals.take_first();
-        if (core.stop(how.grace()) != 0) {
-            std::fflush(nullptr);
-            ::_exit(did_not_stop);
-        }
+    runtime_core core(how);
+    auto main = task_access::release(supervise(std::move(body), status, ended));
+    start_in(core, nullptr,
+             request_for<void>(main, task_kind::spawned, nullptr, std::source_location::current(), false));
+    if (wait_for_end_or_signal(ended.fd(), signals.fd())) signals.take_first();
+    if (core.stop(how.grace()) != 0) {
+        std::fflush(nullptr);
+        ::_exit(did_not_stop);
     }
-    ::close(ended);
     return status;
 }
 }

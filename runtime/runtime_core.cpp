@@ -5,10 +5,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
+#include <string>
+#include <system_error>
 
 #include "cpu_budget.hpp"
 #include "task_life.hpp"
@@ -30,13 +33,22 @@ std::unique_ptr<driver_factory> drivers_for(const options& how) {
     return kind == driver_kind::none ? make_futex_drivers() : make_uring_drivers();
 }
 
-unsigned worker_count(const options& how) { return how.workers() != 0 ? how.workers() : usable_cpus(); }
+constexpr unsigned workers_max =
+    1023;  // the number of a task has ten bits for its worker (next_id() in go.cpp)
+
+unsigned worker_count(const options& how) {
+    if (how.workers() > workers_max)
+        throw std::invalid_argument("options::workers(" + std::to_string(how.workers()) + "): at most " +
+                                    std::to_string(workers_max) + " workers; use 0 for one per processor");
+    return how.workers() != 0 ? how.workers() : std::min(usable_cpus(), workers_max);
+}
 }
 
 /// Where the workers' threads meet: all have a driver, and all have left their loops.
 struct runtime_core::meeting {
     std::mutex lock;
     std::condition_variable changed;
+    unsigned threads = 0;  // that there are: fewer than workers if the system has no more
     unsigned attached = 0;
     unsigned left = 0;
     bool open = false;
@@ -53,8 +65,7 @@ runtime_core::runtime_core(const options& how)
       meeting_(std::make_unique<meeting>()) {
     const unsigned count = worker_count(how);
     for (unsigned i = 0; i < count; ++i) workers.push_back(std::make_unique<worker>(*this, i));
-    start_workers();
-    watch.start();
+    start_threads();
 }
 
 runtime_core::~runtime_core() {
@@ -83,23 +94,46 @@ void runtime_core::worker_thread(worker& self) noexcept {
     }
     ++meeting_->left;  // nobody looks at another's driver any more once all have left
     meeting_->changed.notify_all();
-    meeting_->changed.wait(hold, [this] { return meeting_->left == workers.size(); });
+    meeting_->changed.wait(hold, [this] { return meeting_->left == meeting_->threads; });
     hold.unlock();
     self.detach();
 }
 
-void runtime_core::start_workers() {
-    for (const auto& each : workers) threads_.emplace_back([this, &self = *each] { worker_thread(self); });
+static std::exception_ptr no_thread(const std::system_error& error, const std::string& whose) {
+    return std::make_exception_ptr(std::system_error(
+        error.code(),
+        "runnel: no thread for " + whose + " (see ulimit -u, ulimit -v, the cgroup's pids.max)"));
+}
+
+/// Starts the workers' threads, as many as the system has, and the monitor's once all have their drivers.
+void runtime_core::start_threads() {
+    std::exception_ptr failure;
+    threads_.reserve(workers.size());
+    try {
+        for (const auto& each : workers)
+            threads_.emplace_back([this, &self = *each] { worker_thread(self); });
+    } catch (const std::system_error& error) {
+        const std::string worker = "worker " + std::to_string(threads_.size());
+        failure = no_thread(error, worker + " of '" + settings.name() + "'");
+    }
     std::unique_lock hold(meeting_->lock);
-    meeting_->changed.wait(hold, [this] { return meeting_->attached == workers.size(); });
+    meeting_->threads = static_cast<unsigned>(threads_.size());
+    meeting_->changed.wait(hold, [this] { return meeting_->attached == meeting_->threads; });
+    if (failure == nullptr) failure = meeting_->failure;
+    if (failure == nullptr) try {
+            watch.start();
+        } catch (const std::system_error& error) {
+            failure = no_thread(error, "the monitor of '" + settings.name() + "'");
+        }
+    meeting_->failure = failure;
     meeting_->open = true;
     meeting_->changed.notify_all();
-    if (meeting_->failure == nullptr) return;
     hold.unlock();
+    if (failure == nullptr) return;
     for (std::thread& thread : threads_) thread.join();
     root_->unref();
     shield_->unref();
-    std::rethrow_exception(std::move(meeting_->failure));
+    std::rethrow_exception(std::move(failure));
 }
 
 // --- Waking ----------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ public:
 private:
     struct meeting;
 
-    void start_workers();
+    void start_threads();
     void worker_thread(worker& self) noexcept;
     void wake(int sleeper) noexcept;
     bool wait_until_quiet(nanoseconds_t deadline, bool cancelling) noexcept;

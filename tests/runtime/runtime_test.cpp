@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
 
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "runtime/task_slab.hpp"
+#include "support/build_kind.hpp"
 #include "support/child.hpp"
 #include "support/counted.hpp"
 #include "support/level.hpp"
@@ -309,5 +311,41 @@ TEST_CASE("runtime: when one worker's driver is refused, the others are stopped 
     const auto before = threads().size();
     CHECK_THROWS_AS(rn::runtime(workers(3).drivers_from(make_broken)), std::system_error);
     CHECK(threads().size() == before);
+}
+
+// The room for threads is measured in address space, of which the sanitizers need more than there is.
+TEST_CASE("child: a runtime in little room" * doctest::skip()) {
+    const auto before = threads();
+    const rlimit room{rlim_t{200} << 20, rlim_t{200} << 20};
+    setrlimit(RLIMIT_AS, &room);
+    try {
+        rn::runtime here(workers(64));
+        std::puts("started");
+    } catch (const std::system_error& error) {
+        std::printf("refused: %s; %s\n", error.what(), threads() == before ? "all stopped" : "some left");
+    }
+    rn::runtime(workers(1)).stop().value();
+    std::puts("a smaller one starts");
+    std::fflush(stdout);
+    std::_Exit(0);
+}
+
+TEST_CASE(
+    "runtime: when the system has no more threads, those that run are stopped, and it is said what to do") {
+    if (support::sanitized) {
+        MESSAGE("not run: sanitizers do not work with a limited address space");
+        return;
+    }
+    const support::child_end end = support::child("child: a runtime in little room").wait();
+    CHECK(end.said("runnel: no thread for worker "));
+    CHECK(end.said("ulimit -u"));
+    CHECK(end.said("; all stopped\n"));
+    CHECK(end.said("a smaller one starts"));
+}
+
+TEST_CASE("runtime: more workers than it can number are refused") {
+    CHECK_THROWS_WITH_AS(rn::runtime(workers(1024)),
+                         "options::workers(1024): at most 1023 workers; use 0 for one per processor",
+                         std::invalid_argument);
 }
 }

@@ -34,7 +34,8 @@ enum class driver_kind : unsigned char {
 /// How a runtime is made. Each setter returns the object, each getter has the same name.
 class options {
 public:
-    /// 0 (the default): one per processor that this process may use: its affinity and cgroup quota.
+    /// 0 (the default): one per processor that this process may use: its affinity and cgroup quota. At most
+    /// 1023; more are refused when the runtime is made (std::invalid_argument).
     options& workers(unsigned count) noexcept { return workers_ = count, *this; }
     options& name(std::string text) { return name_ = std::move(text), *this; }
     options& driver(driver_kind kind) noexcept { return driver_ = kind, *this; }
@@ -148,6 +149,7 @@ task<int> as_exit_status(task<T> body) {
 /// SIGINT and SIGTERM begin to stop it; a second one ends the process at once.
 /// Returns   the exit status: what a task<int> returned; 0 for task<> ; 1 for a result with an error, which is
 ///           printed. A task that does not stop is reported and ends the process with status 3.
+/// Throws    what making the runtime throws, before f runs.
 /// Aborts    with a report when f throws: there is nobody to receive it.
 /// Threads   the caller's waits. Its signal mask is put back before it returns.
 template <class F, class... Args>
