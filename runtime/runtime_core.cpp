@@ -33,8 +33,8 @@ std::unique_ptr<driver_factory> drivers_for(const options& how) {
     return kind == driver_kind::none ? make_futex_drivers() : make_uring_drivers();
 }
 
-constexpr unsigned workers_max =
-    1023;  // the number of a task has ten bits for its worker (next_id() in go.cpp)
+// The number of a task has ten bits for its worker (next_id() in go.cpp).
+constexpr unsigned workers_max = 1023;
 
 unsigned worker_count(const options& how) {
     if (how.workers() > workers_max)
