@@ -248,6 +248,13 @@ void blocking_pool::submit(blocking_job& job) noexcept {
         pool.work.notify_one();
 }
 
+blocking_job* blocking_pool::take() noexcept {
+    const std::lock_guard guard(shared_->mutex);
+    blocking_job* const job = shared_->pop();
+    if (job != nullptr) ++shared_->calls;
+    return job;
+}
+
 std::vector<left_call> blocking_pool::stop(nanoseconds_t grace) {
     shared& pool = *shared_;
     std::vector<left_call> left;

@@ -36,6 +36,8 @@ struct blocking_counts {
 
 class blocking_pool {
 public:
+    static constexpr unsigned driven = 0;  // threads: none, whoever drives the runtime take()s the calls
+
     explicit blocking_pool(unsigned threads_max);
     blocking_pool(const blocking_pool&) = delete;
     blocking_pool& operator=(const blocking_pool&) = delete;
@@ -44,6 +46,9 @@ public:
 
     /// Takes the job; one of its parties is the pool's from now on. Threads: any.
     void submit(blocking_job& job) noexcept;
+
+    /// For a pool without threads: the oldest call, to be run() and drop()ped; null when none waits.
+    blocking_job* take() noexcept;
 
     /// Step 3: waits at most `grace` for running calls. Those that it returns run on, and wake nobody.
     /// Threads: none that runs one of the calls.

@@ -7,6 +7,7 @@
 #include <runnel/detail/timer_node.hpp>
 #include <runnel/task.hpp>
 #include "runtime_core.hpp"
+#include "steering.hpp"
 #include "timers.hpp"
 
 namespace runnel::detail {
@@ -26,15 +27,18 @@ struct pause final : timer_callback {
     task_block& task;
 };
 
+const std::source_location& await_place(std::coroutine_handle<> awaiter) noexcept {
+    return std::coroutine_handle<promise_base>::from_address(awaiter.address()).promise().await_at;
+}
+
 void report(const task_block& task, std::coroutine_handle<> awaiter) noexcept {
-    const promise_base& promise =
-        std::coroutine_handle<promise_base>::from_address(awaiter.address()).promise();
+    const std::source_location& where = await_place(awaiter);
     std::fprintf(
         stderr,
         "runnel: task %llu, started at %s:%u, goes on waiting at %s:%u although its context is cancelled; "
         "it is slowed down, and ended by an exception after %d such waits\n",
         static_cast<unsigned long long>(task.id), task.spawned_at.file_name(), task.spawned_at.line(),
-        promise.await_at.file_name(), promise.await_at.line(), int{brake_throws_at});
+        where.file_name(), where.line(), int{brake_throws_at});
 }
 }
 
@@ -47,8 +51,14 @@ bool brake(task_block& task, std::coroutine_handle<> awaiter) noexcept {
         return true;
     }
     if (task.refused == brake_sleeps_at) {
-        report(task, awaiter);
-        if (current_runtime().settings.strict()) std::abort();
+        if (steering* by = current_steering(); by != nullptr) {
+            by->fail(
+                testing::failure::ignored_cancel,
+                "a task goes on waiting at " + place(await_place(awaiter)) + " although it is cancelled");
+        } else {
+            report(task, awaiter);
+            if (current_runtime().settings.strict()) std::abort();
+        }
     }
     auto* later = new pause(task);
     const int step = task.refused - brake_sleeps_at;  // 1, 2, 3 … up to 100 ms

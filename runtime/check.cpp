@@ -6,7 +6,20 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "steering.hpp"
+
 namespace runnel::detail {
+
+/// In a simulation: what repeats this.
+static void say_seed() noexcept {
+    const steering* by = current_steering();
+    if (by == nullptr) return;
+    char line[96];
+    const int length =
+        std::snprintf(line, sizeof line, "runnel: in a simulation; RUNNEL_SEED=%llu repeats it\n",
+                      static_cast<unsigned long long>(by->seed()));
+    [[maybe_unused]] const ssize_t ignored = write(STDERR_FILENO, line, static_cast<std::size_t>(length));
+}
 
 void check_failed(const char* what, std::source_location where) noexcept {
     char line[512];
@@ -18,6 +31,7 @@ void check_failed(const char* what, std::source_location where) noexcept {
                                                                           : sizeof line - 1;
         [[maybe_unused]] const ssize_t ignored = write(STDERR_FILENO, line, bytes);
     }
+    say_seed();
     std::abort();
 }
 }

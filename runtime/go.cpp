@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "runtime_core.hpp"
+#include "steering.hpp"
 #include "task_life.hpp"
 
 namespace runnel::detail {
@@ -128,6 +129,7 @@ task_block* start_here(const start_request& what) {
 }
 
 void unhandled(const task_block& of, std::exception_ptr what) noexcept {
+    if (noted_unhandled(of, what)) return;
     const char* text = "an exception that is no std::exception";
     try {
         std::rethrow_exception(what);

@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "cpu_budget.hpp"
+#include "steering.hpp"
 #include "task_life.hpp"
 
 namespace runnel::detail {
@@ -55,17 +56,28 @@ struct runtime_core::meeting {
     std::exception_ptr failure;
 };
 
-runtime_core::runtime_core(const options& how)
+runtime_core::runtime_core(const options& how, std::unique_ptr<driver_factory> from, unsigned worker_count,
+                           unsigned blocking_threads)
     : settings(how),
-      drivers(drivers_for(how)),
-      idle(worker_count(how)),
-      blocking(how.blocking_threads()),
+      drivers(std::move(from)),
+      idle(worker_count),
+      blocking(blocking_threads),
       root_(new context_node(context_node::kind::root)),
       shield_(new context_node(context_node::kind::shield)),
       meeting_(std::make_unique<meeting>()) {
-    const unsigned count = worker_count(how);
-    for (unsigned i = 0; i < count; ++i) workers.push_back(std::make_unique<worker>(*this, i));
+    for (unsigned i = 0; i < worker_count; ++i) workers.push_back(std::make_unique<worker>(*this, i));
+}
+
+runtime_core::runtime_core(const options& how)
+    : runtime_core(how, drivers_for(how), worker_count(how), how.blocking_threads()) {
     start_threads();
+}
+
+runtime_core::runtime_core(const options& how, steering& by, std::unique_ptr<driver_factory> from)
+    : runtime_core(how, std::move(from), 1, blocking_pool::driven) {
+    steering_ = &by;
+    home_ = pthread_self();
+    workers[0]->attach_driven(by);
 }
 
 runtime_core::~runtime_core() {
@@ -131,14 +143,14 @@ void runtime_core::start_threads() {
     hold.unlock();
     if (failure == nullptr) return;
     for (std::thread& thread : threads_) thread.join();
-    root_->unref();
-    shield_->unref();
-    std::rethrow_exception(std::move(failure));
+    std::rethrow_exception(std::move(failure));  // the destructor runs: the object was complete
 }
 
 // --- Waking ----------------------------------------------------------------------------------------
 
 void runtime_core::inject(task_block& task) noexcept {
+    check(steering_ == nullptr || pthread_equal(home_, pthread_self()),
+          "simulation: a task was woken by a thread of the program, which no seed repeats");
     const visit here(*this);  // U2: the task may end, and the runtime with it, before we have rung
     queue.push(task);
     wake_one();
@@ -187,16 +199,24 @@ void runtime_core::begin_stopping() noexcept {
 
 /// Phase 3 for what runs under the root itself: it arms by a plain store, so one scan may miss it (X4).
 void runtime_core::cancel_root_tasks() noexcept {
-    for_each_block([this](task_block& task) {
+    std::vector<std::pair<std::uint64_t, task_block*>> driven;  // in a simulation: by number, not by address
+    for_each_block([&](task_block& task) {
         // relaxed: hints; the claim of the same epoch confirms ctx (T3).
         if (task.runtime.load(std::memory_order_relaxed) != this) return;
         const std::uint64_t word = task.word.load();
         const std::uint64_t state = word & word_bits::state_mask;
         // relaxed: as above.
-        if ((state == word_bits::armed || state == word_bits::armed_io) &&
-            task.ctx.load(std::memory_order_relaxed) == root_)
+        if ((state != word_bits::armed && state != word_bits::armed_io) ||
+            task.ctx.load(std::memory_order_relaxed) != root_)
+            return;
+        if (steering_ == nullptr)
             finish(task, claim(task, word, wait_code::cancelled));
+        else
+            driven.emplace_back(task.id, &task);
     });
+    std::sort(driven.begin(), driven.end());
+    for (const auto& [id, task] : driven)
+        finish(*task, claim(*task, task->word.load(), wait_code::cancelled));
 }
 
 bool runtime_core::wait_until_quiet(nanoseconds_t deadline, bool cancelling) noexcept {
@@ -206,6 +226,10 @@ bool runtime_core::wait_until_quiet(nanoseconds_t deadline, bool cancelling) noe
         // U2: visitors that start tasks are looked for before, those that wake tasks after.
         if (visitors_.load() == 0 && live() == 0 && visitors_.load() == 0) return true;
         if (drivers->now() >= deadline) return false;
+        if (steering_ != nullptr) {
+            steering_->rest(deadline);
+            continue;
+        }
         const timespec pause{0, pause_ns};
         nanosleep(&pause, nullptr);
         if (pause_ns < 1'000'000) pause_ns *= 2;
@@ -262,8 +286,9 @@ static void report_blocking(const std::vector<left_call>& left) noexcept {
 }
 
 void runtime_core::join_workers() noexcept {
-    watch.stop();
+    if (steering_ == nullptr) watch.stop();
     report_blocking(blocking.stop(settings.cancel_grace().count()));
+    if (steering_ != nullptr) return workers[0]->detach();
     {
         // Held, so that no worker leaves, and closes its doorbell, before all have been rung.
         const std::lock_guard hold(meeting_->lock);

@@ -19,6 +19,8 @@
 //       start that has not seen `stopping` is counted before the runtime looks whether all is quiet.
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -40,6 +42,8 @@ class runtime_core {
 public:
     /// Throws std::system_error when a driver or thread cannot be had.
     explicit runtime_core(const options& how);
+    /// One worker without a thread, driven by the calling one: see steering.hpp.
+    runtime_core(const options& how, steering& by, std::unique_ptr<driver_factory> drivers);
     ~runtime_core();  // stop()ped before
     runtime_core(const runtime_core&) = delete;
     runtime_core& operator=(const runtime_core&) = delete;
@@ -101,6 +105,8 @@ public:
 private:
     struct meeting;
 
+    runtime_core(const options& how, std::unique_ptr<driver_factory> from, unsigned worker_count,
+                 unsigned blocking_threads);
     void start_threads();
     void worker_thread(worker& self) noexcept;
     void wake(int sleeper) noexcept;
@@ -118,5 +124,7 @@ private:
     std::atomic<int> visitors_{0};
     std::unique_ptr<meeting> meeting_;
     std::vector<std::thread> threads_;
+    steering* steering_ = nullptr;  // when driven from outside
+    pthread_t home_{};              // by this thread
 };
 }

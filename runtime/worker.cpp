@@ -9,6 +9,7 @@
 #include "cpu_budget.hpp"
 #include "frames.hpp"
 #include "runtime_core.hpp"
+#include "steering.hpp"
 #include "task_life.hpp"
 
 namespace runnel::detail {
@@ -40,7 +41,9 @@ std::uint32_t random_below(std::uint32_t bound) noexcept {
     return below(state, bound);
 }
 
-std::uint32_t worker::random_below(std::uint32_t bound) noexcept { return below(random_, bound); }
+std::uint32_t worker::random_below(std::uint32_t bound) noexcept {
+    return steering_ == nullptr ? below(random_, bound) : steering_->choose(bound);
+}
 
 static nanoseconds_t spin_time(const options& how) {
     const nanoseconds_t time = how.spin().count();
@@ -312,7 +315,7 @@ void worker::run_task(task_block& task) noexcept {
         return;
     }
     running = &task;
-    budget = budget_per_resumption;
+    budget = turn_budget_;
     counts.polls.add();
     // relaxed: a hint, one writer.
     heartbeat_.store(heartbeat_.load(std::memory_order_relaxed) + 1,
@@ -362,6 +365,26 @@ void worker::detach() noexcept {
     tls_worker = nullptr;
 }
 
+// --- Driven from outside ---------------------------------------------------------------------------
+
+void worker::attach_driven(steering& by) {
+    steering_ = &by;
+    turn_budget_ = 1;
+    driver_ = core.drivers->make(index);
+    timers.set_owner(driver_.get());
+    tick_time_ = driver_->now();
+}
+
+void worker::collect(std::vector<task_block*>& out) {
+    take_messages();
+    while (fork_branch* branch = forks.steal()) out.push_back(start_fork(*branch, *this));
+    while (task_block* task = ready.pop()) out.push_back(task);
+    if (task_block* task = take_next(); task != nullptr) out.push_back(task);
+    task_block* taken[injector_share_max];
+    while (const std::uint32_t count = core.queue.pop(taken, injector_share_max))
+        out.insert(out.end(), taken, taken + count);
+}
+
 // --- What the rest of the library asks of the worker that runs it -----------------------------------
 
 task_block& running_task() noexcept {
@@ -387,6 +410,11 @@ timer_heap& current_timers() noexcept {
     worker* here = current_worker();
     check(here != nullptr, "used outside a runtime");
     return here->timers;
+}
+
+steering* current_steering() noexcept {
+    const worker* here = current_worker();
+    return here != nullptr ? here->steered_by() : nullptr;
 }
 
 blocking_pool& current_blocking_pool() noexcept { return current_runtime().blocking; }

@@ -19,12 +19,16 @@
 //       heartbeat the monitor has seen unchanged. Otherwise a task could wait there behind a long one;
 //   R4  only the owner's thread touches what is not atomic here.
 //
+// Driven from outside: a worker may have no thread. Whoever has it takes all ready tasks with collect(), gives
+// one at a time back with turn(), and answers for it (steering.hpp) when it would draw a random number.
+//
 // Not taken: waking a worker per ready task (steal churn: a ping-pong becomes 4 to 10 times slower); a
 // next slot that can always be stolen (Tokio tried and took it back), or never (a task gets stuck).
 #pragma once
 
 #include <atomic>
 #include <memory>
+#include <vector>
 
 #include <runnel/detail/driver.hpp>
 #include <runnel/detail/wait.hpp>
@@ -38,6 +42,7 @@
 namespace runnel::detail {
 
 class runtime_core;
+class steering;
 
 /// Counts of one worker: written by it, read by anybody.
 class counter {
@@ -66,6 +71,17 @@ public:
     void attach();  // throws what the driver throws
     void run() noexcept;
     void detach() noexcept;
+
+    // --- Driven from outside ---
+    /// Instead of attach(): the calling thread is left as it is. detach() ends it.
+    void attach_driven(steering& by);
+    /// Appends all tasks that are ready, in the order in which they became so, but for the last two.
+    void collect(std::vector<task_block*>& out);
+    /// Runs one of them up to its next co_await.
+    void turn(task_block& task) noexcept { run_task(task); }
+    void note_time(nanoseconds_t now) noexcept { tick_time_ = now; }
+    /// Null in a plain runtime.
+    steering* steered_by() const noexcept { return steering_; }
 
     // --- The owner's side ---
     void push_next(task_block& task) noexcept;   // runs soon
@@ -134,6 +150,8 @@ private:
     bool searching_ = false;
     const nanoseconds_t spin_ns_;  // 0: never; so when there are more workers than processors
     std::uint64_t random_ = 0;
+    steering* steering_ = nullptr;
+    int turn_budget_ = budget_per_resumption;  // 1 when driven: each co_await is a point of decision
 
     alignas(64) std::atomic<task_block*> next_{nullptr};
     std::atomic<std::uint64_t> heartbeat_{0};

@@ -120,8 +120,8 @@ auto body(F&& f, Args&&... args) {
 
 // --- 3: the end ------------------------------------------------------------------------------------
 
-/// Stops the program: an exception that nobody can receive.
-[[noreturn]] void unhandled(const task_block& of, std::exception_ptr what) noexcept;
+/// Stops the program, because nobody can receive this exception. In a simulation it fails the run, and returns.
+void unhandled(const task_block& of, std::exception_ptr what) noexcept;
 
 /// The typed half of a task's end: what its promise holds.
 struct task_end_base : completion {

@@ -1,0 +1,231 @@
+// testing: the same program, with nothing left to chance.
+//
+//   rn::task<> two_counters();                                   // unchanged code, any of it
+//
+//   auto run = rn::testing::simulate(rn::testing::options().seed(7), two_counters);
+//   CHECK_MESSAGE(run.ok(), run.what());
+//   auto all = rn::testing::explore(10'000, two_counters);       // a schedule per seed, until one fails
+//   CHECK_MESSAGE(all.ok(), all.what());                         // names the seed; RUNNEL_SEED=… replays it
+//
+// How a simulated program runs
+//   1  the caller's thread runs all tasks of a runtime of its own. Every co_await is a *point*, whether it
+//      waits or not: there it is decided which of the ready tasks goes on;
+//   2  when none is ready, time jumps to the next deadline. (A program that never waits keeps time from
+//      passing; after 10,000 points in which somebody was ready it jumps all the same.)
+//   3  when there is no deadline either, the program is deadlocked: that is a failure, with a list of who
+//      waits where;
+//   4  when main has ended, the runtime stops as under run(), in virtual time. Tasks that do not stop then
+//      are a failure.
+//
+//   Y1  all decisions come from one seed, on any compiler and machine: the same seed gives the same run,
+//       and the hash of all events proves it;
+//   Y2  what would make that untrue is no part of the program: threads of its own, clocks but rn::clock,
+//       random numbers but rn::random(), addresses as an order (std::set<T*>, hashes of pointers), what an
+//       earlier run has left in globals. A foreign thread that wakes a task is found out (check());
+//       explore() runs the first seed twice and says so when the two differ.
+//
+// Not taken: threads that are stopped and released one by one (slower by two orders of magnitude, and blind
+// to what happens between two awaits all the same); hooking clock calls of the C library.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <source_location>
+#include <string>
+#include <type_traits>
+
+#include "detail/spawning.hpp"
+#include "result.hpp"
+#include "task.hpp"
+#include "time.hpp"
+
+namespace runnel::testing {
+
+/// How the decisions of one run are made.
+enum class strategy : unsigned char {
+    mixed,    // one of those below, chosen by the seed
+    uniform,  // each ready task is as likely at each point
+    sticky,   // a task mostly goes on until it waits: few switches, at random points
+    pct,      // random priorities, lowered at a few random points (Burckhardt et al., ASPLOS 2010)
+    fifo,     // nobody is interrupted, who became ready first goes first: what a plain run looks like
+};
+
+/// Settings of a simulation. Each setter returns the object, each getter has the same name.
+class options {
+public:
+    /// Default: RUNNEL_SEED from the environment, else 1.
+    options& seed(std::uint64_t number) noexcept { return seed_ = number, *this; }
+    options& how(strategy chosen) noexcept { return strategy_ = chosen, *this; }
+    /// Points after which a run has failed, as one that does not end. Default 1,000,000.
+    options& points(std::uint64_t most) noexcept { return points_ = most, *this; }
+    /// From `stopping` to the cancel of what is left when main has ended. Default 0, as in runnel::options.
+    options& grace(std::chrono::nanoseconds time) noexcept { return grace_ = time, *this; }
+    /// Called after every point; false ends the run as failed. `holds` is referred to, not copied.
+    template <class F>
+    options& invariant(F& holds) noexcept {
+        invariant_ = [](void* user) { return static_cast<bool>((*static_cast<F*>(user))()); };
+        invariant_user_ = const_cast<std::remove_const_t<F>*>(&holds);
+        return *this;
+    }
+    /// Keep the log of every run, not of a failed one only (explore() does that). Default off.
+    options& keep_log(bool on) noexcept { return keep_log_ = on, *this; }
+
+    std::uint64_t seed() const noexcept { return seed_; }
+    strategy how() const noexcept { return strategy_; }
+    std::uint64_t points() const noexcept { return points_; }
+    std::chrono::nanoseconds grace() const noexcept { return grace_; }
+    bool keep_log() const noexcept { return keep_log_; }
+    bool holds() const { return invariant_ == nullptr || invariant_(invariant_user_); }
+
+    options() noexcept;
+
+private:
+    std::uint64_t seed_;
+    std::uint64_t points_ = 1'000'000;
+    std::chrono::nanoseconds grace_{0};
+    bool (*invariant_)(void*) = nullptr;
+    void* invariant_user_ = nullptr;
+    strategy strategy_ = strategy::mixed;
+    bool keep_log_ = false;
+};
+
+/// Why a run failed.
+enum class failure : unsigned char {
+    none,
+    expectation,     // expect() was false
+    invariant,       // options::invariant was false
+    exception,       // one that nobody could receive; main's too
+    error,           // main returned a result with an error
+    deadlock,        // nobody can ever go on, and main has not ended
+    endless,         // more than options::points
+    not_stopped,     // tasks that went on after main's end and the cancel
+    ignored_cancel,  // a task that goes on waiting although it is cancelled
+    not_the_same,    // a second run with the same seed went another way: see Y2
+};
+
+/// How one run ended.
+class [[nodiscard]] report {
+public:
+    bool ok() const noexcept { return is_.kind == failure::none; }
+    explicit operator bool() const noexcept { return ok(); }
+    failure kind() const noexcept { return is_.kind; }
+    /// What went wrong, the seed that shows it, and the log if it was kept; empty when nothing did.
+    const std::string& what() const noexcept { return is_.what; }
+    std::uint64_t seed() const noexcept { return is_.seed; }
+    /// Over all events: equal for equal runs.
+    std::uint64_t hash() const noexcept { return is_.hash; }
+    std::uint64_t points() const noexcept { return is_.points; }
+    /// Virtual time from the beginning to the end.
+    std::chrono::nanoseconds time() const noexcept { return is_.time; }
+    const std::string& log() const noexcept { return is_.log; }
+
+    struct values {
+        failure kind = failure::none;
+        std::string what, log;
+        std::uint64_t seed = 0, hash = 0, points = 0;
+        std::chrono::nanoseconds time{0};
+    };
+    explicit report(values is) : is_(std::move(is)) {}
+
+private:
+    values is_;
+};
+
+/// How an exploration ended: with the first failure, or without any.
+class [[nodiscard]] exploration {
+public:
+    bool ok() const noexcept { return first_.ok(); }
+    explicit operator bool() const noexcept { return ok(); }
+    /// Schedules that were tried, the failing one included.
+    std::uint64_t runs() const noexcept { return runs_; }
+    /// There are no more than that (exhaust() only).
+    bool complete() const noexcept { return complete_; }
+    const report& first_failure() const noexcept { return first_; }
+    const std::string& what() const noexcept { return first_.what(); }
+
+    exploration(report first, std::uint64_t runs, bool complete)
+        : first_(std::move(first)), runs_(runs), complete_(complete) {}
+
+private:
+    report first_;
+    std::uint64_t runs_;
+    bool complete_;
+};
+}
+
+namespace runnel::detail {
+
+/// Makes main anew for each run.
+struct main_maker {
+    virtual task<std::error_code> make() = 0;
+
+protected:
+    ~main_maker() = default;
+};
+
+template <class T>
+task<std::error_code> as_simulated_main(task<T> body) {
+    if constexpr (std::is_void_v<T>) {
+        co_await std::move(body);
+        co_return std::error_code();
+    } else {
+        T end = co_await std::move(body);
+        co_return end.error();
+    }
+}
+
+template <class F>
+struct maker_of final : main_maker {
+    explicit maker_of(F& main) noexcept : main_(main) {}
+    task<std::error_code> make() override { return as_simulated_main(main_()); }
+    F& main_;
+};
+
+testing::report simulate(const testing::options& how, main_maker& main);
+testing::exploration explore(const testing::options& how, std::uint64_t runs, main_maker& main);
+testing::exploration exhaust(const testing::options& how, unsigned preemptions, std::uint64_t runs_max,
+                             main_maker& main);
+}
+
+namespace runnel::testing {
+
+/// Runs main() (a callable without arguments that gives task<> or task<result<…>>) once, by one seed.
+/// Returns   how it ended; expectations that failed, exceptions and deadlocks are in it.
+/// Aborts    as the library does on misuse; the report then names the seed.
+/// Threads   not on a worker; several at once on threads of their own.
+template <class F>
+report simulate(const options& how, F&& main) {
+    detail::maker_of<std::remove_reference_t<F>> maker(main);
+    return detail::simulate(how, maker);
+}
+
+/// Runs main() by up to `runs` seeds, from how.seed() on, until one fails. Then looks for a shorter schedule that
+/// fails in the same way, and reports that one's log. With RUNNEL_SEED in the environment that seed alone is run.
+template <class F>
+exploration explore(const options& how, std::uint64_t runs, F&& main) {
+    detail::maker_of<std::remove_reference_t<F>> maker(main);
+    return detail::explore(how, runs, maker);
+}
+template <class F>
+exploration explore(std::uint64_t runs, F&& main) {
+    return explore(options(), runs, main);
+}
+
+/// Runs main() by every schedule that interrupts tasks which could go on at most `preemptions` times, and every
+/// outcome of random choices, up to `runs_max` of them. For small programs: most races need one or two.
+template <class F>
+exploration exhaust(unsigned preemptions, std::uint64_t runs_max, F&& main) {
+    detail::maker_of<std::remove_reference_t<F>> maker(main);
+    return detail::exhaust(options(), preemptions, runs_max, maker);
+}
+
+/// False fails the simulation it is called in (the first one counts), which then ends at the next point.
+/// Outside a simulation a false one aborts, as check() does.
+void expect(bool ok, const char* what = "expectation",
+            std::source_location where = std::source_location::current());
+
+/// Waits until every other task of the simulation waits for something: nothing will happen any more without the
+/// caller, or before the next deadline. Simulations only (check()ed).
+task<> wait_until_all_tasks_wait();
+}

@@ -1,0 +1,331 @@
+// See simulation.hpp and testing.hpp; their steps and invariants are named here.
+#include "simulation.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <string_view>
+
+#include "task_life.hpp"
+#include "task_slab.hpp"
+
+namespace runnel::detail {
+
+std::string place(const std::source_location& where) {
+    const std::string_view path = where.file_name();
+    return std::string(path.substr(path.rfind('/') + 1)) + ":" + std::to_string(where.line());
+}
+
+namespace {
+using testing::failure;
+
+constexpr std::uint64_t busy_points_max = 10'000;  // step 2 of testing.hpp
+constexpr std::uint64_t points_to_stop = 100'000;
+constexpr std::size_t log_lines_max = 400;
+constexpr std::size_t who_waits_max = 32;
+
+/// Numbers of tasks in reports: without the ten bits of the worker, of which there is one.
+unsigned long long short_number(const task_block& task) noexcept { return task.id >> 10; }
+
+/// A coroutine of the library around the user's: scoped(), arguments that are kept alive, the start of main.
+bool ours(const std::source_location& where) noexcept {
+    const std::string_view path = where.file_name();
+    const std::size_t name = path.rfind('/') + 1;  // 0 without a folder
+    constexpr std::string_view folder = "runnel/";
+    const bool in_header = path.ends_with(".hpp") && path.substr(0, name).ends_with(folder);
+    return in_header || path.substr(name) == "spawning.hpp" || path.substr(name) == "simulation.cpp";
+}
+std::string start_of(const task_block& task) {
+    return ours(task.spawned_at) ? ", main" : ", started at " + place(task.spawned_at);
+}
+
+const promise_base& promise_of(std::coroutine_handle<> frame) noexcept {
+    return std::coroutine_handle<promise_base>::from_address(frame.address()).promise();  // P1 of task.hpp
+}
+
+/// Z1, while it lives.
+class as_worker {
+public:
+    explicit as_worker(worker& here) noexcept { tls_worker = &here; }
+    ~as_worker() { tls_worker = nullptr; }
+    as_worker(const as_worker&) = delete;
+    as_worker& operator=(const as_worker&) = delete;
+};
+
+/// A driver whose clock is the simulation's, and whose world is empty.
+class simulated_driver final : public driver {
+public:
+    explicit simulated_driver(const simulation& of) noexcept : of_(of) {}
+    unsigned poll() noexcept override { return 0; }
+    unsigned wait(nanoseconds_t) noexcept override { return 0; }
+    void wake() noexcept override {}
+    void cancel(io_request&) noexcept override {
+        check(false, "simulation: it has no operations in the kernel that could be cancelled");
+    }
+    std::size_t in_flight() const noexcept override { return 0; }
+    bool stranded() const noexcept override { return false; }
+    unsigned help() noexcept override { return 0; }
+    nanoseconds_t now() const noexcept override { return of_.now(); }
+    driver_counts counts() const noexcept override { return {}; }
+
+private:
+    const simulation& of_;
+};
+
+class simulated_drivers final : public driver_factory {
+public:
+    explicit simulated_drivers(const simulation& of) noexcept : of_(of) {}
+    std::unique_ptr<driver> make(unsigned) override { return std::make_unique<simulated_driver>(of_); }
+    nanoseconds_t now() const noexcept override { return of_.now(); }
+    const char* name() const noexcept override { return "simulated"; }
+
+private:
+    const simulation& of_;
+};
+
+task<> watch_main(task<std::error_code> main, bool& ended, std::error_code& error) {
+    error = co_await std::move(main);
+    ended = true;
+}
+}
+
+simulation::simulation(const testing::options& how, decider& by, bool keep_log)
+    : how_(how), by_(by), keep_log_(keep_log), points_max_(how.points()) {
+    const options settings =
+        options().name("simulation").grace(how.grace()).cancel_grace(std::chrono::hours(24));
+    core_ = std::make_unique<runtime_core>(settings, *this, std::make_unique<simulated_drivers>(*this));
+    here_ = core_->workers[0].get();
+}
+
+simulation::~simulation() = default;
+
+// --- The run ---------------------------------------------------------------------------------------
+
+testing::report simulation::run(main_maker& main) {
+    check(tls_worker == nullptr, "simulate: called by a task; a simulation is a program of its own");
+    {
+        const as_worker here(*here_);
+        auto frame = task_access::release(watch_main(main.make(), main_ended_, main_error_));
+        start_in(
+            *core_, nullptr,
+            request_for<void>(frame, task_kind::spawned, nullptr, std::source_location::current(), false));
+    }
+    while (kind_ == failure::none && !main_ended_ && point()) {}
+    after_main();
+    return make_report();
+}
+
+/// One point, or one step of time. False: nothing can happen any more.
+bool simulation::point() noexcept {
+    collect();
+    const std::size_t count = ready_.size() + calls_.size();
+    if (count == 0) {
+        busy_points_ = 0;
+        if (wake_who_waits_for_all() || let_time_pass(no_deadline)) return true;
+        if (!main_ended_) say_who_waits();
+        return false;
+    }
+    if (++points_ > points_max_) {
+        fail(failure::endless,
+             "the program has not ended after " + std::to_string(how_.points()) + " points");
+        return false;
+    }
+    if (++busy_points_ > busy_points_max) {
+        busy_points_ = 0;
+        let_time_pass(no_deadline);
+    }
+    const std::size_t chosen = pick();
+    if (chosen < ready_.size())
+        take_turn(chosen);
+    else
+        run_call();
+    if (kind_ == failure::none && !how_.holds()) fail(failure::invariant, "the invariant does not hold");
+    return true;
+}
+
+void simulation::collect() noexcept {
+    const as_worker here(*here_);
+    if (here_->timers.earliest() <= now_) here_->timers.fire_due(now_);
+    here_->collect(ready_);
+    while (blocking_job* call = core_->blocking.take()) calls_.push_back(call);
+}
+
+/// Who had the last turn, if it could go on, comes first: 0 is no interruption.
+bool simulation::find_current() noexcept {
+    const auto at = std::find(ready_.begin(), ready_.end(), current_);
+    if (at == ready_.end() || (*at)->id != current_id_) return false;
+    std::rotate(ready_.begin(), at, at + 1);
+    return true;
+}
+
+std::size_t simulation::pick() noexcept {
+    const bool goes_on = find_current();
+    const std::size_t count = ready_.size() + calls_.size();
+    if (count == 1) return 0;
+    candidates_.clear();
+    for (const task_block* task : ready_) candidates_.push_back({task->id});
+    for (std::size_t i = 0; i < calls_.size(); ++i) candidates_.push_back({0});
+    const std::uint32_t chosen = by_.pick(candidates_, goes_on);
+    decisions_.push_back({static_cast<std::uint32_t>(count), chosen});
+    if (keep_log_ && goes_on && chosen != 0)
+        log_line("      task " + std::to_string(short_number(*current_)) + " is interrupted");
+    return chosen;
+}
+
+void simulation::take_turn(std::size_t index) noexcept {
+    task_block& task = *ready_[index];
+    ready_.erase(ready_.begin() + static_cast<std::ptrdiff_t>(index));
+    current_ = &task;
+    current_id_ = task.id;
+    note(event::turn, task.id, ready_.size());
+    if (keep_log_) log_turn(task);
+    const as_worker here(*here_);
+    here_->turn(task);
+}
+
+void simulation::run_call() noexcept {
+    blocking_job* call = calls_.front();
+    calls_.erase(calls_.begin());
+    note(event::call, calls_.size(), 0);
+    if (keep_log_) log_line("      a blocking() call runs");
+    call->run();
+    call->drop();
+}
+
+bool simulation::wake_who_waits_for_all() noexcept {
+    const as_worker here(*here_);
+    all_wait_.lock.lock();
+    wait_node* node = all_waiters_.pop_front();
+    task_block* task = node != nullptr ? node->task : nullptr;
+    const claimed how = node != nullptr ? claim(*node) : claimed::lost;
+    all_wait_.lock.unlock();
+    if (task != nullptr) finish(*task, how);
+    return task != nullptr;
+}
+
+bool simulation::let_time_pass(nanoseconds_t at_most) noexcept {
+    const nanoseconds_t next = std::min(here_->timers.earliest(), at_most);
+    if (next == no_deadline) return false;
+    if (next > now_) {
+        note(event::time, static_cast<std::uint64_t>(next - now_), 0);
+        if (keep_log_) log_line("      " + std::to_string(next - now_) + " ns pass");
+        now_ = next;
+    }
+    here_->note_time(now_);
+    return true;
+}
+
+void simulation::rest(nanoseconds_t deadline) noexcept {
+    collect();
+    if (ready_.empty() && calls_.empty() && all_waiters_.empty() && here_->timers.earliest() > deadline)
+        let_time_pass(deadline);
+    else if (!point())
+        now_ = deadline;  // endless, or nothing can happen: whoever rests gives up
+}
+
+/// Step 4.
+void simulation::after_main() noexcept {
+    points_max_ = points_ + points_to_stop;
+    const bool stopped = core_->stop(how_.grace()) == 0;
+    for (blocking_job* call : calls_) {
+        call->refuse(errc::stopping);
+        call->drop();
+    }
+    calls_.clear();
+    if (!stopped) {
+        fail(failure::not_stopped, "tasks did not stop after main's end and the cancel");
+        (void)core_.release();  // as an embedded runtime does
+    }
+    if (kind_ == failure::none && main_error_)
+        fail(failure::error, "main ended with: " + main_error_.message());
+}
+
+// --- Decisions and events --------------------------------------------------------------------------
+
+std::uint32_t simulation::choose(std::uint32_t bound) noexcept {
+    if (bound < 2) return 0;
+    const std::uint32_t chosen = by_.choose(bound);
+    decisions_.push_back({bound, chosen});
+    note(event::chosen, bound, chosen);
+    return chosen;
+}
+
+void simulation::note(event what, std::uint64_t a, std::uint64_t b) noexcept {
+    for (const std::uint64_t part : {static_cast<std::uint64_t>(what), a, b}) {
+        hash_ = (hash_ ^ part) * 0x9e3779b97f4a7c15U;
+        hash_ ^= hash_ >> 29;
+    }
+}
+
+void simulation::log_line(const std::string& text) {
+    if (++log_lines_ > log_lines_max) return;
+    log_ += text;
+    log_ += '\n';
+}
+
+void simulation::log_turn(const task_block& task) {
+    const promise_base& leaf = promise_of(task.leaf);
+    if (ours(leaf.await_at)) return;
+    char head[32];
+    std::snprintf(head, sizeof head, "%5llu ", static_cast<unsigned long long>(points_));
+    log_line(head + ("task " + std::to_string(short_number(task))) + " goes on at " + place(leaf.await_at));
+}
+
+void simulation::fail(failure kind, std::string what) noexcept {
+    if (kind_ != failure::none) return;
+    kind_ = kind;
+    what_ = std::move(what);
+    if (keep_log_) log_line("      " + what_);
+}
+
+/// Step 3.
+void simulation::say_who_waits() noexcept {
+    std::vector<const task_block*> waiting;
+    for_each_block([&](const task_block& task) {
+        // relaxed: one thread.
+        if (task.runtime.load(std::memory_order_relaxed) == core_.get() && !task.ended)
+            waiting.push_back(&task);
+    });
+    std::sort(waiting.begin(), waiting.end(),
+              [](const task_block* a, const task_block* b) { return a->id < b->id; });
+    std::string text = "all tasks are asleep: deadlock";
+    for (std::size_t i = 0; i < waiting.size() && i < who_waits_max; ++i) {
+        const task_block& task = *waiting[i];
+        text += "\n  task " + std::to_string(short_number(task)) + start_of(task);
+        const char* how = ", waits at ";
+        for (std::coroutine_handle<> frame = task.leaf; frame; frame = promise_of(frame).continuation) {
+            const std::source_location& where = promise_of(frame).await_at;
+            if (!ours(where)) text += std::exchange(how, ", awaited at ") + place(where);
+        }
+    }
+    if (waiting.size() > who_waits_max)
+        text += "\n  and " + std::to_string(waiting.size() - who_waits_max) + " more";
+    fail(failure::deadlock, std::move(text));
+}
+
+testing::report simulation::make_report() const {
+    std::string text = what_;
+    if (kind_ != failure::none) {
+        text += "\n  seed " + std::to_string(how_.seed()) + " (RUNNEL_SEED=" + std::to_string(how_.seed()) +
+                " repeats it), point " + std::to_string(points_);
+        if (keep_log_) text += "\n" + log_;
+    }
+    return testing::report({kind_, std::move(text), log_, how_.seed(), hash_, points_,
+                            std::chrono::nanoseconds(now_ - start_time)});
+}
+
+// --- For the rest of the library ---------------------------------------------------------------------
+
+bool noted_unhandled(const task_block& of, const std::exception_ptr& what) noexcept {
+    steering* by = current_steering();
+    if (by == nullptr) return false;
+    std::string text = "an exception that is no std::exception";
+    try {
+        std::rethrow_exception(what);
+    } catch (const std::exception& error) {
+        text = error.what();
+    } catch (...) {}
+    by->fail(failure::exception,
+             "task " + std::to_string(short_number(of)) + start_of(of) + ", ended by an exception: " + text);
+    return true;
+}
+}

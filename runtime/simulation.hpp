@@ -1,0 +1,87 @@
+// simulation: one run of a program by one schedule. testing.hpp has the steps and invariants.
+//
+// It is the driver, the thread and the chance of a runtime with one worker (worker.hpp, "driven from
+// outside"): the clock stands where it puts it, and no task runs but by its turn().
+//
+//   Z1  tls_worker is set only during a turn, so what runs between is outside of the runtime;
+//   Z2  every event goes into the hash, in one order; into the log only when one is wanted, because its text
+//       costs ten times what the event does.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "deciders.hpp"
+#include "runtime_core.hpp"
+#include "steering.hpp"
+
+namespace runnel::detail {
+
+class simulation final : public steering {
+public:
+    simulation(const testing::options& how, decider& by, bool keep_log);
+    ~simulation();
+    simulation(const simulation&) = delete;
+    simulation& operator=(const simulation&) = delete;
+
+    testing::report run(main_maker& main);
+    const std::vector<decision>& decisions() const noexcept { return decisions_; }
+    nanoseconds_t now() const noexcept { return now_; }
+
+    // steering
+    std::uint32_t choose(std::uint32_t bound) noexcept override;
+    void fail(testing::failure kind, std::string what) noexcept override;
+    void rest(nanoseconds_t deadline) noexcept override;
+    std::uint64_t seed() const noexcept override { return how_.seed(); }
+    wait_object& all_wait() noexcept override { return all_wait_; }
+    wait_list& all_waiters() noexcept override { return all_waiters_; }
+
+private:
+    enum class event : std::uint64_t { turn = 1, call, time, chosen };
+
+    bool point() noexcept;
+    void take_turn(std::size_t index) noexcept;
+    void run_call() noexcept;
+    std::size_t pick() noexcept;
+    void collect() noexcept;
+    bool find_current() noexcept;
+    bool wake_who_waits_for_all() noexcept;
+    bool let_time_pass(nanoseconds_t at_most) noexcept;
+    void note(event what, std::uint64_t a, std::uint64_t b) noexcept;
+    void log_turn(const task_block& task);
+    void log_line(const std::string& text);
+    void say_who_waits() noexcept;
+    void after_main() noexcept;
+    testing::report make_report() const;
+
+    const testing::options how_;
+    decider& by_;
+    const bool keep_log_;
+    std::uint64_t points_max_;
+    std::unique_ptr<runtime_core> core_;
+    worker* here_ = nullptr;
+
+    std::vector<task_block*> ready_;
+    std::vector<candidate> candidates_;
+    std::vector<blocking_job*> calls_;
+    const task_block* current_ = nullptr;  // who had the last turn
+    std::uint64_t current_id_ = 0;
+    std::uint64_t busy_points_ = 0;  // since somebody waited for time
+    bool main_ended_ = false;
+    std::error_code main_error_;
+    wait_object all_wait_;
+    wait_list all_waiters_;
+
+    nanoseconds_t now_ = start_time;
+    std::uint64_t points_ = 0;
+    std::uint64_t hash_ = 0;
+    std::vector<decision> decisions_;
+    std::string log_;
+    std::size_t log_lines_ = 0;
+    testing::failure kind_ = testing::failure::none;
+    std::string what_;
+
+    static constexpr nanoseconds_t start_time = 1'000'000'000;
+};
+}

@@ -1,0 +1,45 @@
+// steering: who decides, in a simulated runtime, what is otherwise left to chance.
+//
+// A worker that has one is driven by it (worker.hpp, "driven from outside") and asks it wherever it would
+// draw a random number. What a plain runtime would end the program for is told to it instead.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <string>
+
+#include <runnel/detail/driver.hpp>
+#include <runnel/testing.hpp>
+
+namespace runnel::detail {
+
+struct task_block;
+struct wait_object;
+class wait_list;
+
+class steering {
+public:
+    /// One of `bound` ways: 0 to bound-1.
+    virtual std::uint32_t choose(std::uint32_t bound) noexcept = 0;
+    /// Notes a failure; the first counts. The run ends at the next point.
+    virtual void fail(testing::failure kind, std::string what) noexcept = 0;
+    /// Goes on by one point, or lets time pass, at most until `deadline`: for who waits outside the loop.
+    virtual void rest(nanoseconds_t deadline) noexcept = 0;
+    virtual std::uint64_t seed() const noexcept = 0;
+    /// Whoever waits here goes on when all others wait.
+    virtual wait_object& all_wait() noexcept = 0;
+    virtual wait_list& all_waiters() noexcept = 0;
+
+protected:
+    ~steering() = default;
+};
+
+/// That of the worker that runs this; null in a plain runtime and outside.
+steering* current_steering() noexcept;
+
+/// FILE:LINE without the folders: the same wherever the program was built.
+std::string place(const std::source_location& where);
+
+/// In a simulation: notes an exception that nobody can receive. False: this is none.
+bool noted_unhandled(const task_block& of, const std::exception_ptr& what) noexcept;
+}
