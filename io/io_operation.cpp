@@ -7,6 +7,7 @@
 #include <runnel/detail/operation.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/result.hpp>
+#include <runnel/stopping.hpp>
 
 namespace runnel::detail {
 
@@ -16,9 +17,38 @@ nanoseconds_t from_now(nanoseconds_t limit) noexcept {
     const nanoseconds_t now = clock_now();
     return limit < no_deadline - now ? now + limit : no_deadline;
 }
+
+void start_limit(timer_node& limit, task_block& task, std::uint64_t wait) noexcept {
+    limit.task = &task;
+    limit.ticket = ticket_for(wait, wait_code::timed_out);
+    limit.when = from_now(limit.when);
+    start_timer(limit);
 }
 
-bool io_operation::suspend(std::coroutine_handle<> awaiter, timer_node* limit) noexcept {
+bool has_begun(stopping_operation& stopping) noexcept {
+    late_wake nobody;
+    return stopping.try_now(nobody);
+}
+
+void watch(stopping_operation& stopping, task_block& task, std::uint64_t wait) noexcept {
+    const std::uint64_t ticket = ticket_for(wait, wait_code::stopping);
+    wait_object& object = *stopping.object();
+    object.lock.lock();
+    stopping.enlist(task, ticket);
+    object.lock.unlock();
+    // Since step 2? Then whoever began it may have looked for us already.
+    if (has_begun(stopping)) claim(task, ticket, wait_code::stopping);
+}
+
+void unwatch(stopping_operation& stopping) noexcept {
+    wait_object& object = *stopping.object();
+    object.lock.lock();
+    stopping.delist();
+    object.lock.unlock();
+}
+}
+
+bool io_operation::suspend(std::coroutine_handle<> awaiter, io_alarms alarms) noexcept {
     task_block& task = running_task();
     if (!may_wait(task)) [[unlikely]] {
         progress_ = progress::refused;
@@ -26,9 +56,13 @@ bool io_operation::suspend(std::coroutine_handle<> awaiter, timer_node* limit) n
     }
     entered_ = on_->enter(lane_, alone_);
     if (!entered_) return false;  // closed; reason() sees it
+    if (alarms.stopping != nullptr && has_begun(*alarms.stopping)) {
+        progress_ = progress::stopped;
+        return go_on(task, awaiter);
+    }
     action_.fd = on_->fd();
     if (nothing_to_move() || (try_first_ && try_now())) return go_on(task, awaiter);
-    return start(task, awaiter, limit);
+    return start(task, awaiter, alarms);
 }
 
 /// The kernel would wait for the first byte even so.
@@ -64,7 +98,6 @@ long io_operation::receive_now() noexcept {
 
 /// Nothing to wait for: goes on, unless the budget of this resumption is used up.
 bool io_operation::go_on(task_block& task, std::coroutine_handle<> awaiter) noexcept {
-    progress_ = progress::ended;
     task.refused = 0;
     if (--tls_worker->budget > 0) [[likely]]
         return false;
@@ -74,32 +107,29 @@ bool io_operation::go_on(task_block& task, std::coroutine_handle<> awaiter) noex
 }
 
 /// Step 4.
-bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, timer_node* limit) noexcept {
+bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, io_alarms alarms) noexcept {
     io_backend& backend = current_io();
     io_request* request = backend.prepare(action_, task);
     if (request == nullptr) {
         action_.error = ENOMEM;
         return go_on(task, awaiter);
     }
-    const std::uint64_t ticket = ticket_for(next_ticket(task), wait_code::timed_out);
+    const std::uint64_t wait = next_ticket(task);
     progress_ = progress::armed;
     if (!arm_io(task, *request, awaiter)) [[unlikely]] {
         progress_ = progress::refused;
         backend.discard(*request);
         return refuse(task, awaiter);
     }
-    if (limit != nullptr) {  // O2
-        limit->task = &task;
-        limit->ticket = ticket;
-        limit->when = from_now(limit->when);
-        start_timer(*limit);
-    }
+    if (alarms.limit != nullptr) start_limit(*alarms.limit, task, wait);  // O2
+    if (alarms.stopping != nullptr) watch(*alarms.stopping, task, wait);
     backend.start(*request);
     return true;
 }
 
-runnel::transfer io_operation::outcome(timer_node* limit) {
-    if (limit != nullptr) stop_timer(*limit);
+runnel::transfer io_operation::outcome(io_alarms alarms) {
+    if (alarms.limit != nullptr) stop_timer(*alarms.limit);
+    if (alarms.stopping != nullptr) unwatch(*alarms.stopping);
     if (progress_ == progress::armed) take_leased();
     if (entered_) on_->leave(lane_);
     return {action_.moved, reason()};
@@ -120,6 +150,7 @@ void io_operation::take_leased() noexcept {
 std::error_code io_operation::reason() {
     if (progress_ == progress::refused) return wait_error(io_outcome(running_task()));
     if (!entered_) return errc::closed;
+    if (progress_ == progress::stopped) return errc::stopping;
     const bool has_moved = action_.moved > 0 || action_.kind == io_kind::accept;
     if (action_.error == 0 && (has_moved || !on_->closed())) return {};
     if (on_->closed()) return errc::closed;

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include <runnel/detail/socket_calls.hpp>
+#include <runnel/stopping.hpp>
 #include <runnel/tcp.hpp>
 #include <runnel/time.hpp>
 
@@ -24,6 +25,7 @@ public:
         : io_operation_of(on, detail::lane::in, action()) {
         alone_ = false;
     }
+    detail::io_alarms alarms() noexcept { return {nullptr, &stopping_}; }
     result_type complete(transfer done) noexcept {
         if (done.error) return done.error;
         return detail::descriptor(static_cast<int>(done.bytes));
@@ -35,6 +37,8 @@ private:
         accept.kind = detail::io_kind::accept;
         return accept;
     }
+
+    stopping_operation stopping_;
 };
 
 enum class trouble { of_the_connection, of_this_process, lasting };
@@ -103,7 +107,7 @@ task<result<tcp_stream>> tcp_listener::accept() {
         if (kind == trouble::lasting) co_return socket.error();
         if (kind == trouble::of_the_connection) continue;
         note_pause(socket.error());
-        if (auto slept = co_await sleep_for(pause); !slept) co_return slept.error();
+        co_await with_timeout(pause, stopping());  // whatever else ends it will end the next try
     }
 }
 

@@ -294,6 +294,7 @@ unsigned io_outcome(task_block& task) {
 
 std::error_code wait_error(unsigned code) noexcept {
     if (code == wait_code::timed_out) return errc::timed_out;
+    if (code == wait_code::stopping) return errc::stopping;
     const context_node* ctx = running_task().ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
     // acquire: pairs with the store of the flag; err was written before it.
     if (ctx->cancelled.load(std::memory_order_acquire) && ctx->err) return ctx->err;

@@ -2,7 +2,8 @@
 #include <sys/resource.h>
 
 #include "child.hpp"
-#include "loopback.hpp"
+#include "runtime/runtime_core.hpp"
+#include "scripted_io.hpp"
 
 using namespace test;
 
@@ -54,4 +55,51 @@ TEST_CASE("accept: without descriptors it pauses, says so once, and goes on when
     const char report[] = "pauses until there are descriptors or memory again";
     CHECK(contains(end.words, report));
     CHECK(end.words.find(report) == end.words.rfind(report));
+}
+
+namespace {
+
+rn::task<rn::result<>> why_accept_ends(rn::tcp_listener& listener) {
+    co_return (co_await listener.accept()).error();
+}
+}
+
+TEST_CASE("accept: its pauses grow from 5 to 100 ms") {
+    const auto attempts = []() -> rn::task<int> {
+        rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
+        script().refuse_accepts = ENFILE;
+        auto server = rn::go(why_accept_ends, rn::borrow(listener));
+        CHECK(co_await rn::sleep_for(1s));  // tries at 0, 5, 15, 35, 75, 155, 255, … 955 ms
+        const int tries = script().accepts;
+        listener.close();
+        const auto end = co_await server;
+        CHECK(end.error() == rn::errc::closed);
+        co_return tries;
+    };
+    CHECK(run_scripted(attempts).value() == 14);
+}
+
+TEST_CASE("accept: in a pause it ends at once when the runtime begins to stop, or when it is cancelled") {
+    static constexpr auto middle_of_a_pause = 100ms;  // from 75 to 155 ms after the first try
+    const auto stop_in_pause = []() -> rn::task<> {
+        rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
+        script().refuse_accepts = EMFILE;
+        const auto began = rn::clock::now();
+        auto stopped = rn::go(why_accept_ends, rn::borrow(listener));
+        CHECK(co_await rn::sleep_for(middle_of_a_pause));
+        rn::detail::current_runtime().begin_stopping();
+        const auto end = co_await stopped;
+        CHECK(end.error() == rn::errc::stopping);
+        CHECK(rn::clock::now() - began == middle_of_a_pause);
+    };
+    const auto cancel_in_pause = []() -> rn::task<> {
+        rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
+        script().refuse_accepts = EMFILE;
+        const auto began = rn::clock::now();
+        const auto limited = co_await rn::with_timeout(middle_of_a_pause, listener.accept());
+        CHECK(limited.error() == rn::errc::timed_out);
+        CHECK(rn::clock::now() - began == middle_of_a_pause);
+    };
+    CHECK(run_scripted(stop_in_pause));
+    CHECK(run_scripted(cancel_in_pause));
 }

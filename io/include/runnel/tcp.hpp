@@ -185,7 +185,8 @@ public:
     /// Takes the next connection. What is transient is no error: a connection that was gone before we took
     /// it is skipped; when descriptors or memory run out, it waits from 5 to 100 ms and tries again, counts,
     /// and says so once on stderr.
-    /// Returns       the stream; errc::closed after close().
+    /// Returns       the stream; errc::closed after close(); errc::stopping once the runtime begins to stop, also
+    ///               when connections wait, and for accepts that are shielded(): what runs may come to its end.
     /// Cancellation  a cancel point; then no connection was taken.
     /// Order         connections come as they were made; waiting tasks get them in no particular order.
     task<result<tcp_stream>> accept();

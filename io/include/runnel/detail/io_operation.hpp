@@ -3,16 +3,17 @@
 // It lives in the awaiting frame, with the answer, so nothing is allocated.
 //
 //   1  the context is cancelled: refused, before anything is tried;
-//   2  enter the socket's lane; it is closed: errc::closed;
+//   2  enter the socket's lane; it is closed: errc::closed. What takes in the new: errc::stopping once the
+//      runtime begins to stop;
 //   3  when it is likely to succeed at once, try it by a plain call: done, without a suspension;
-//   4  take a request, arm, arm the deadline of a with_timeout, and start it. Nothing is touched then;
-//   5  the back end has written the answer and completed the wait: leave the lane, and say how it ended.
-//      What was moved wins over a cancellation that came too late.
+//   4  take a request, arm, arm the alarms, and start it. Nothing is touched then;
+//   5  the back end has written the answer and completed the wait: disarm the alarms, leave the lane, and
+//      say how it ended. What was moved wins over a cancellation or an alarm that came too late.
 //
 //   O1  between 4 and 5 the buffer and this object stay where they are: the frame is suspended until the
 //       action's last completion, cancelled or not;
-//   O2  the deadline is armed after the task and before the action: it finds the wait, and cannot come
-//       after its end.
+//   O2  an alarm is armed after the task and before the action: it finds the wait, and cannot come after
+//       its end. One that goes off meanwhile has sent its message, and the action is over at once.
 //
 // These are no select cases: what the kernel has read into a caller's buffer cannot be put back. That is
 // decided here, by type: there is no gather().
@@ -28,18 +29,27 @@
 #include "descriptor.hpp"
 #include "io_action.hpp"
 
+namespace runnel {
+class stopping_operation;
+}
+
 namespace runnel::detail {
+
+/// What takes an operation back, beside its context. Lives in the awaiting frame.
+struct io_alarms {
+    timer_node* limit = nullptr;             // of a with_timeout: its `when` is in nanoseconds from now
+    stopping_operation* stopping = nullptr;  // of what takes in the new: ends when the runtime begins to stop
+};
 
 class io_operation {
 public:
     io_operation(io_operation&&) noexcept = default;  // before it is awaited
     io_operation& operator=(io_operation&&) = delete;
 
-    /// Steps 1 to 4, called last in await_suspend. `limit` is the timer of a time limit, which its `when`
-    /// holds in nanoseconds from now; or nullptr.
-    bool suspend(std::coroutine_handle<> awaiter, timer_node* limit) noexcept;
+    /// Steps 1 to 4, called last in await_suspend.
+    bool suspend(std::coroutine_handle<> awaiter, io_alarms alarms) noexcept;
     /// Step 5, called in await_resume. Throws cancellation_ignored at the 256th refused wait in a row.
-    runnel::transfer outcome(timer_node* limit);
+    runnel::transfer outcome(io_alarms alarms);
 
 protected:
     io_operation(descriptor& on, lane which, const io_action& what) noexcept
@@ -54,12 +64,12 @@ protected:
 private:
     /// Step 3 of a receive or lease: what a plain call gives, or -EAGAIN.
     long receive_now() noexcept;
-    enum class progress : unsigned char { made, refused, ended, armed };
+    enum class progress : unsigned char { made, refused, stopped, armed };
 
     bool nothing_to_move() const noexcept;
     bool try_now() noexcept;
     bool go_on(task_block& task, std::coroutine_handle<> awaiter) noexcept;
-    bool start(task_block& task, std::coroutine_handle<> awaiter, timer_node* limit) noexcept;
+    bool start(task_block& task, std::coroutine_handle<> awaiter, io_alarms alarms) noexcept;
     void take_leased() noexcept;
     std::error_code reason();
 
@@ -76,8 +86,10 @@ public:
     await_io& operator=(const await_io&) = delete;
 
     bool await_ready() const noexcept { return false; }
-    bool await_suspend(std::coroutine_handle<> awaiter) noexcept { return op_.suspend(awaiter, nullptr); }
-    typename Op::result_type await_resume() { return op_.complete(op_.outcome(nullptr)); }
+    bool await_suspend(std::coroutine_handle<> awaiter) noexcept {
+        return op_.suspend(awaiter, op_.alarms());
+    }
+    typename Op::result_type await_resume() { return op_.complete(op_.outcome(op_.alarms())); }
 
 private:
     Op& op_;
@@ -91,10 +103,12 @@ public:
     await_limited_io& operator=(const await_limited_io&) = delete;
 
     bool await_ready() const noexcept { return false; }
-    bool await_suspend(std::coroutine_handle<> awaiter) noexcept { return op_.suspend(awaiter, &timer_); }
-    typename Op::result_type await_resume() { return op_.complete(op_.outcome(&timer_)); }
+    bool await_suspend(std::coroutine_handle<> awaiter) noexcept { return op_.suspend(awaiter, alarms()); }
+    typename Op::result_type await_resume() { return op_.complete(op_.outcome(alarms())); }
 
 private:
+    io_alarms alarms() noexcept { return {&timer_, op_.alarms().stopping}; }
+
     Op& op_;
     timer_node timer_;
 };
@@ -128,6 +142,9 @@ public:
     limited_io<Op> with_limit(std::int64_t nanoseconds) && noexcept {
         return limited_io<Op>(std::move(static_cast<Op&>(*this)), nanoseconds);
     }
+
+    /// An operation that has some hides this.
+    io_alarms alarms() noexcept { return {}; }
 
     /// What is left to do once the operation has its final place in the frame.
     Op& prepared() noexcept {

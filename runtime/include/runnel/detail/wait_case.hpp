@@ -27,6 +27,7 @@ struct wait_object;
 namespace wait_code {
 inline constexpr unsigned last_index = 0x7fef;
 inline constexpr unsigned timed_out = 0x7ffd;  // the with_timeout() around this operation
+inline constexpr unsigned stopping = 0x7ffe;   // the runtime: for what takes in the new
 inline constexpr unsigned cancelled = 0x7fff;  // the task's context; ask it for err()
 }
 

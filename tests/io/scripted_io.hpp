@@ -1,0 +1,145 @@
+// scripted_io: a back end that completes operations when and how a test says, in virtual time.
+//
+//     run_scripted([]() -> rn::task<> {
+//         script().refuse_accepts = EMFILE;
+//         …
+//     });
+//
+// One worker, and no io_uring. A connect, and an accept that is not refused, are answered at once by the plain
+// call. Everything else waits in the back end until the test ends it by complete_all(), or somebody takes it
+// back. The sockets are real, so what a plain call finds in them is what the test has put there.
+#pragma once
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <deque>
+#include <functional>
+#include <memory>
+
+#include <runnel/detail/io_backend.hpp>
+#include <runnel/detail/wait.hpp>
+
+#include "loopback.hpp"
+#include "support/virtual_time.hpp"
+
+namespace test {
+
+class scripted_driver final : public rn::detail::driver, public rn::detail::io_backend {
+public:
+    using nanoseconds_t = rn::detail::nanoseconds_t;
+
+    explicit scripted_driver(std::atomic<nanoseconds_t>& clock) : time_(clock) {}
+
+    // --- The script ---
+
+    int refuse_accepts = 0;            // an errno
+    int accepts = 0;                   // how often it was asked for a connection
+    std::function<void()> on_prepare;  // done once, when the next operation is prepared
+    int next_owner = -1;               // what gets the next number that is closed, at that very moment
+
+    /// Ends what waits, without a result: there is something to read.
+    void complete_all() {
+        for (request& each : requests_)
+            if (each.waits) complete(each, 0, 0);
+    }
+
+    // --- The driver ---
+
+    unsigned poll() noexcept override {
+        for (request& each : requests_)
+            if (each.waits && each.taken_back) complete(each, 0, ECANCELED);
+        return time_.poll();
+    }
+    unsigned wait(nanoseconds_t deadline) noexcept override { return time_.wait(deadline); }
+    void wake() noexcept override { time_.wake(); }
+    void cancel(rn::detail::io_request& taken_back) noexcept override {
+        static_cast<request&>(taken_back).taken_back = true;
+        wake();
+    }
+    std::size_t in_flight() const noexcept override { return 0; }
+    bool stranded() const noexcept override { return false; }
+    unsigned help() noexcept override { return 0; }
+    nanoseconds_t now() const noexcept override { return time_.now(); }
+    rn::detail::driver_counts counts() const noexcept override { return {}; }
+    io_backend* io() noexcept override { return this; }
+
+    // --- The back end ---
+
+    rn::detail::io_request* prepare(rn::detail::io_action& action,
+                                    rn::detail::task_block& task) noexcept override {
+        if (on_prepare) std::exchange(on_prepare, nullptr)();
+        request& made = requests_.emplace_back();  // kept to the end: a canceller may look at it
+        made.owner = this;
+        made.action = &action;
+        made.task = &task;
+        return &made;
+    }
+    void discard(rn::detail::io_request&) noexcept override {}
+    void start(rn::detail::io_request& what) noexcept override {
+        auto& started = static_cast<request&>(what);
+        const rn::detail::io_action& action = *started.action;
+        if (action.kind == rn::detail::io_kind::connect) {
+            const auto* to = static_cast<const sockaddr*>(action.data);
+            const int status = connect(action.fd, to, static_cast<socklen_t>(action.bytes));
+            complete(started, 0, status < 0 ? errno : 0);
+        } else if (action.kind == rn::detail::io_kind::accept && refuse_accepts != 0) {
+            ++accepts;
+            complete(started, 0, refuse_accepts);
+        } else if (action.kind == rn::detail::io_kind::accept && !started.taken_back) {
+            ++accepts;
+            complete(started, static_cast<std::size_t>(accept(action.fd, nullptr, nullptr)), 0);
+        } else {
+            started.waits = true;
+        }
+    }
+
+    int close(int fd) noexcept override {
+        const int heir = std::exchange(next_owner, -1);
+        return heir < 0 ? io_backend::close(fd) : dup2(heir, fd);
+    }
+
+private:
+    struct request : rn::detail::io_request {
+        rn::detail::io_action* action = nullptr;
+        rn::detail::task_block* task = nullptr;
+        bool waits = false;
+        bool taken_back = false;
+    };
+
+    static void complete(request& ended, std::size_t moved, int error) noexcept {
+        ended.waits = false;
+        ended.action->moved = moved;
+        ended.action->error = error;
+        (void)rn::detail::complete_io(*ended.task);
+    }
+
+    support::virtual_driver time_;
+    std::deque<request> requests_;
+};
+
+class scripted_drivers final : public rn::detail::driver_factory {
+public:
+    std::unique_ptr<rn::detail::driver> make(unsigned) override {
+        return std::make_unique<scripted_driver>(clock_);
+    }
+    rn::detail::nanoseconds_t now() const noexcept override { return clock_; }
+    const char* name() const noexcept override { return "scripted"; }
+
+    static std::unique_ptr<rn::detail::driver_factory> all() { return std::make_unique<scripted_drivers>(); }
+
+private:
+    std::atomic<rn::detail::nanoseconds_t> clock_{1'000'000'000};
+};
+
+/// The back end under the running task.
+inline scripted_driver& script() { return static_cast<scripted_driver&>(rn::detail::current_driver()); }
+
+/// Runs f(args…) as a task on it. An exception fails the test.
+template <class F, class... Args>
+auto run_scripted(F f, Args... args) {
+    rn::runtime runtime(rn::options().workers(1).drivers_from(scripted_drivers::all));
+    return runtime.spawn(f, std::move(args)...).wait();
+}
+}
