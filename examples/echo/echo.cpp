@@ -24,7 +24,6 @@ rn::task<> serve(rn::tcp_listener listener, statistics& served) {
     rn::task_set connections;
     while (auto peer = co_await listener.accept())
         connections.spawn(talk, std::move(*peer), rn::borrow(served));
-    connections.cancel();
     co_await connections.join();
 }
 }

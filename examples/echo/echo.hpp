@@ -19,6 +19,7 @@ struct statistics {
     std::atomic<std::uint64_t> bytes{0};
 };
 
-/// Serves until it is cancelled or the listener is closed, then ends its connections and returns.
+/// Serves until the runtime begins to stop or the listener is closed. Returns when its connections have ended,
+/// by themselves or because it is cancelled.
 runnel::task<> serve(runnel::tcp_listener listener, statistics& served);
 }

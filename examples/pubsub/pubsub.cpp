@@ -2,7 +2,6 @@
 
 #include <runnel/context.hpp>
 #include <runnel/go.hpp>
-#include <runnel/runtime.hpp>
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
 #include <runnel/time.hpp>
@@ -110,19 +109,13 @@ rn::task<> talk(rn::tcp_stream peer, rn::context reading, server& shared) {
     if (!co_await rn::with_timeout(drain_time, writer.join())) co_return client->out.close();
     co_await rn::with_timeout(linger_time, hang_up(client->peer));
 }
-
-rn::task<> stop_reading(rn::cancellable reading) {
-    co_await rn::with_context(reading.ctx, rn::stopping());
-    reading.cancel();
-}
 }
 
 rn::task<> serve(outbox_options queues, rn::tcp_listener listener) {
     const auto shared = std::make_unique<server>(queues, listener.local_address().port());
     const auto reading = rn::with_cancel(rn::current_context());
     rn::task_set clients;
-    clients.spawn(stop_reading, reading);
-    while (auto peer = co_await rn::with_context(reading.ctx, listener.accept()))
+    while (auto peer = co_await listener.accept())  // until the runtime begins to stop
         clients.spawn(talk, std::move(*peer), reading.ctx, rn::borrow(*shared));
     listener.close();
     reading.cancel();

@@ -43,7 +43,7 @@ public:
     std::uint16_t port() const { return port_; }
 
 private:
-    std::optional<rn::runtime> runtime_{std::in_place, rn::options().workers(2).grace(5s)};
+    std::optional<rn::runtime> runtime_{std::in_place, rn::options().workers(2).grace(1h)};
     rn::join_handle<> service_;
     std::uint16_t port_ = 0;
 };
