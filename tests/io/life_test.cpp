@@ -1,8 +1,9 @@
 // Runtimes that come and go with traffic in them.
+#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "loopback.hpp"
+#include "scripted_io.hpp"
 #include "support/level.hpp"
 
 using namespace test;
@@ -111,4 +112,60 @@ TEST_CASE("life: a number that was closed and given out again carries no bytes o
         CHECK(co_await tasks.join());
     };
     CHECK(run_on(2, storm, support::scaled(200, 20'000)));
+}
+
+namespace {
+
+/// A socket in which `text` waits to be read.
+class socket_with {
+public:
+    explicit socket_with(std::string_view text) {
+        REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_) == 0);
+        CHECK(write(ends_[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    }
+    ~socket_with() {
+        close(ends_[0]);
+        close(ends_[1]);
+    }
+    socket_with(const socket_with&) = delete;
+    socket_with& operator=(const socket_with&) = delete;
+    int fd() const { return ends_[0]; }
+
+private:
+    int ends_[2];
+};
+
+void wait_until_readable(int fd) {
+    pollfd one{fd, POLLIN, 0};
+    CHECK(poll(&one, 1, -1) == 1);
+}
+
+rn::task<std::string> recv_text(rn::tcp_stream& from) {
+    const auto chunk = co_await from.recv();
+    co_return chunk ? std::string(chunk->text()) : chunk.error().message();
+}
+}
+
+TEST_CASE("life: a recv() that finds its stream closed never reads from who has the number now") {
+    const auto close_before_it_goes_on = [](bool with_bytes) -> rn::task<std::string> {
+        const socket_with stranger("not yours");
+        stream_pair ends = co_await connected_pair();
+        const int number = ends.second.native_handle();
+        auto reader = rn::go(recv_text, rn::borrow(ends.second));
+        CHECK(co_await rn::yield());  // it waits
+        if (with_bytes) {
+            CHECK(send(ends.first.native_handle(), "yours", 5, MSG_NOSIGNAL) == 5);
+            wait_until_readable(number);
+        }
+        script().next_owner = stranger.fd();
+        script().complete_all();  // its wait is over, but before it goes on
+        ends.second.close();      // another task closes the stream, and the number is given out again at once
+        const auto read = co_await reader;
+        CHECK(script().next_owner < 0);
+        close(number);
+        co_return read.value();
+    };
+    CHECK(run_scripted(close_before_it_goes_on, true).value() == "yours");
+    const std::string closed = make_error_code(rn::errc::closed).message();
+    CHECK(run_scripted(close_before_it_goes_on, false).value() == closed);
 }
