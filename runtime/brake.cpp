@@ -8,6 +8,7 @@
 #include <runnel/task.hpp>
 #include "runtime_core.hpp"
 #include "steering.hpp"
+#include "task_dump.hpp"
 #include "timers.hpp"
 
 namespace runnel::detail {
@@ -37,8 +38,8 @@ void report(const task_block& task, std::coroutine_handle<> awaiter) noexcept {
         stderr,
         "runnel: task %llu, started at %s:%u, goes on waiting at %s:%u although its context is cancelled; "
         "it is slowed down, and ended by an exception after %d such waits\n",
-        static_cast<unsigned long long>(task.id), task.spawned_at.file_name(), task.spawned_at.line(),
-        where.file_name(), where.line(), int{brake_throws_at});
+        static_cast<unsigned long long>(task.id.get()), task.spawned_at.get().file_name(),
+        task.spawned_at.get().line(), where.file_name(), where.line(), int{brake_throws_at});
 }
 }
 

@@ -12,6 +12,7 @@
 #include <cstdlib>
 
 #include "simulation.hpp"
+#include "task_dump.hpp"
 
 namespace runnel::detail {
 

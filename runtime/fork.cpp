@@ -29,7 +29,7 @@ task_block* start_fork(fork_branch& branch, worker& here) noexcept {
     task_block& task = begin_block(here.core, *branch.join->ctx, task_kind::fork);
     task.frame = task.leaf = branch.frame;
     task.owner = &branch;
-    task.spawned_at = waiting.spawned_at;
+    task.spawned_at = waiting.spawned_at.get();
     return &task;
 }
 

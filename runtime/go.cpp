@@ -27,6 +27,7 @@ std::uint64_t next_id(worker* here) noexcept {
     static std::atomic<std::uint64_t> outside{0};
     if (here == nullptr)
         return (outside.fetch_add(1, std::memory_order_relaxed) + 1) << 10;  // relaxed: only unique
+    if (here->steered_by() != nullptr) return ++here->last_id;               // there is no other worker
     return (++here->last_id << 10) + here->index + 1;
 }
 }
@@ -138,11 +139,12 @@ void unhandled(const task_block& of, std::exception_ptr what) noexcept {
         std::fprintf(
             stderr,
             "runnel: task %llu, started at %s:%u, ended by an exception that nobody can receive: %s\n",
-            static_cast<unsigned long long>(of.id), of.spawned_at.file_name(), of.spawned_at.line(), text);
+            static_cast<unsigned long long>(of.id.get()), of.spawned_at.get().file_name(),
+            of.spawned_at.get().line(), text);
     } catch (...) {
         std::fprintf(stderr, "runnel: task %llu, started at %s:%u, ended by %s, which nobody can receive\n",
-                     static_cast<unsigned long long>(of.id), of.spawned_at.file_name(), of.spawned_at.line(),
-                     text);
+                     static_cast<unsigned long long>(of.id.get()), of.spawned_at.get().file_name(),
+                     of.spawned_at.get().line(), text);
     }
     std::abort();
 }

@@ -8,6 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <utility>
+
+#include "deadlock.hpp"
 #include "runtime_core.hpp"
 
 namespace runnel::detail {
@@ -67,13 +70,24 @@ void monitor::look() noexcept {
     }
 }
 
+void monitor::look_for_deadlock() noexcept {
+    const std::uint64_t turns = turns_taken(core_);
+    if (!nothing_can_happen(core_)) return;
+    short_sleep();
+    if (turns_taken(core_) != turns || !nothing_can_happen(core_) || leaving_.load() != 0) return;
+    std::exchange(listener_, nullptr)->deadlocked();
+}
+
 void monitor::run() noexcept {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
     pthread_setname_np(pthread_self(), "runnel/monitor");
     while (leaving_.load() == 0) {
-        if (core_.idle.awake_now() == 0) long_sleep();
+        if (core_.idle.awake_now() == 0) {
+            if (listener_ != nullptr) look_for_deadlock();
+            long_sleep();
+        }
         short_sleep();
         look();
     }

@@ -5,6 +5,9 @@
 // that only a helper can serve (completions in its ring, due timers, tasks in its queues), a sleeper is
 // woken to do so; when nobody sleeps, those that are busy do it at their next tick.
 //
+// When all workers have gone to sleep, it asks once whether that is for ever (deadlock.hpp), if somebody wants
+// to know.
+//
 //   M1  while all workers sleep, so does the monitor, without a timeout: an idle process does not wake;
 //   M2  it never touches a task or a queue itself: it only wakes and marks.
 #pragma once
@@ -34,14 +37,25 @@ public:
         if (long_sleep_.load() != 0) end_long_sleep();
     }
 
+    /// Whom to tell of a deadlock, once, on the monitor's thread. Before start().
+    struct listener {
+        virtual void deadlocked() noexcept = 0;
+
+    protected:
+        ~listener() = default;
+    };
+    void listen(listener* to) noexcept { listener_ = to; }
+
 private:
     void run() noexcept;
+    void look_for_deadlock() noexcept;
     void look() noexcept;
     void long_sleep() noexcept;
     void short_sleep() noexcept;
     void end_long_sleep() noexcept;
 
     runtime_core& core_;
+    listener* listener_ = nullptr;
     std::vector<std::uint64_t> last_seen_;
     std::atomic<int> long_sleep_{0};
     std::atomic<int> leaving_{0};

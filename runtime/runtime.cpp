@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "runtime_core.hpp"
+#include "task_dump.hpp"
 #include "task_life.hpp"
 
 namespace runnel {
@@ -90,11 +91,13 @@ void stopping_operation::delist() noexcept {
 namespace detail {
 
 namespace {
-/// SIGINT and SIGTERM as a descriptor, while it lives; SIGPIPE is nobody's business in a program of sockets.
+/// SIGINT and SIGTERM (and SIGQUIT if wanted) as a descriptor, while it lives; SIGPIPE is nobody's business in
+/// a program of sockets.
 class stop_signals {
 public:
-    stop_signals() {
+    explicit stop_signals(bool quit_too) {
         sigemptyset(&wanted_);
+        if (quit_too) sigaddset(&wanted_, SIGQUIT);
         sigaddset(&wanted_, SIGINT);
         sigaddset(&wanted_, SIGTERM);
         pthread_sigmask(SIG_BLOCK, &wanted_, &before_);
@@ -112,12 +115,14 @@ public:
     stop_signals& operator=(const stop_signals&) = delete;
 
     int fd() const noexcept { return fd_; }
-    /// Takes the first signal; the next one has its usual effect: it ends the process.
-    void take_first() noexcept {
-        signalfd_siginfo info;
+    /// Takes the next one that is there.
+    int take() noexcept {
+        signalfd_siginfo info{};
         (void)!::read(fd_, &info, sizeof info);
-        pthread_sigmask(SIG_UNBLOCK, &wanted_, nullptr);
+        return static_cast<int>(info.ssi_signo);
     }
+    /// From here on each has its usual effect: it ends the process.
+    void let_go() noexcept { pthread_sigmask(SIG_UNBLOCK, &wanted_, nullptr); }
 
 private:
     sigset_t wanted_;
@@ -125,8 +130,8 @@ private:
     int fd_ = -1;
 };
 
-/// Tells the thread that waits in poll() that the main task has ended.
-class end_of_main {
+/// Tells the thread that waits in poll() that the main task has ended, or never will.
+class end_of_main final : public monitor::listener {
 public:
     end_of_main() : fd_(eventfd(0, EFD_CLOEXEC)) {
         if (fd_ < 0) throw std::system_error(errno, std::system_category(), "runnel: eventfd for run()");
@@ -140,9 +145,15 @@ public:
         const std::uint64_t one = 1;
         (void)!::write(fd_, &one, sizeof one);
     }
+    void deadlocked() noexcept override {
+        deadlock_.store(true);
+        tell();
+    }
+    bool deadlock() const noexcept { return deadlock_.load(); }
 
 private:
     int fd_;
+    std::atomic<bool> deadlock_{false};
 };
 
 /// The main task.
@@ -151,11 +162,22 @@ task<> supervise(task<int> body, int& status, const end_of_main& ended) {
     ended.tell();
 }
 
-/// Returns true if a signal came before the main task had ended.
-bool wait_for_end_or_signal(int ended, int signals) noexcept {
-    pollfd both[] = {{ended, POLLIN, 0}, {signals, POLLIN, 0}};
-    while (::poll(both, 2, -1) < 0 && errno == EINTR) {}
-    return both[0].revents == 0;
+/// Without destructors: tasks still use what they would destroy.
+[[noreturn]] void end_process(int status) noexcept {
+    std::fflush(nullptr);
+    ::_exit(status);
+}
+
+/// Returns when the main task has ended, or a signal has told the program to stop.
+void wait_for_the_end(const end_of_main& ended, stop_signals& signals, const runtime_core& core) {
+    pollfd both[] = {{ended.fd(), POLLIN, 0}, {signals.fd(), POLLIN, 0}};
+    for (;;) {
+        while (::poll(both, 2, -1) < 0 && errno == EINTR) {}
+        if (both[0].revents != 0) return;
+        if (signals.take() != SIGQUIT) break;
+        std::fputs(describe_tasks(core, core.drivers->now()).c_str(), stderr);
+    }
+    signals.let_go();
 }
 }
 
@@ -167,19 +189,21 @@ int report_exit(std::error_code error) noexcept {
 }
 
 int run_program(const options& how, task<int> body) {
-    constexpr int did_not_stop = 3;
-    stop_signals signals;
-    const end_of_main ended;
+    stop_signals signals(how.dump_on_quit());
+    constexpr int deadlock = 2, did_not_stop = 3;
+    end_of_main ended;
     int status = 0;
-    runtime_core core(how);
+    runtime_core core(how, how.deadlock_report() ? &ended : nullptr);
     auto main = task_access::release(supervise(std::move(body), status, ended));
     start_in(core, nullptr,
              request_for<void>(main, task_kind::spawned, nullptr, std::source_location::current(), false));
-    if (wait_for_end_or_signal(ended.fd(), signals.fd())) signals.take_first();
-    if (core.stop(how.grace()) != 0) {
-        std::fflush(nullptr);
-        ::_exit(did_not_stop);
+    wait_for_the_end(ended, signals, core);
+    if (ended.deadlock()) {
+        std::fprintf(stderr, "runnel: all tasks are asleep: deadlock\n%s",
+                     describe_tasks(core, core.drivers->now()).c_str());
+        end_process(deadlock);
     }
+    if (core.stop(how.grace()) != 0) end_process(did_not_stop);
     return status;
 }
 }

@@ -15,6 +15,7 @@
 
 #include "cpu_budget.hpp"
 #include "steering.hpp"
+#include "task_dump.hpp"
 #include "task_life.hpp"
 
 namespace runnel::detail {
@@ -68,8 +69,9 @@ runtime_core::runtime_core(const options& how, std::unique_ptr<driver_factory> f
     for (unsigned i = 0; i < worker_count; ++i) workers.push_back(std::make_unique<worker>(*this, i));
 }
 
-runtime_core::runtime_core(const options& how)
+runtime_core::runtime_core(const options& how, monitor::listener* deadlocks)
     : runtime_core(how, drivers_for(how), worker_count(how), how.blocking_threads()) {
+    watch.listen(deadlocks);
     start_threads();
 }
 
@@ -238,15 +240,14 @@ bool runtime_core::wait_until_quiet(nanoseconds_t deadline, bool cancelling) noe
 
 std::size_t runtime_core::report_stuck() noexcept {
     std::size_t stuck = 0;
-    for_each_block([&](task_block& task) {
+    for_each_block([&](const task_block& task) {
         // relaxed: a report about tasks that do not move.
-        if (task.runtime.load(std::memory_order_relaxed) != this) return;
-        if (task.kind == task_kind::thread || task.ended) return;
-        if (++stuck <= 16)
-            std::fprintf(stderr, "runnel: task %llu of '%s', started at %s:%u, did not stop\n",
-                         static_cast<unsigned long long>(task.id), settings.name().c_str(),
-                         task.spawned_at.file_name(), task.spawned_at.line());
+        const bool ours = task.runtime.load(std::memory_order_relaxed) == this;
+        if (ours && task.kind != task_kind::thread && !task.ended) ++stuck;
     });
+    if (stuck != 0 && steering_ == nullptr)
+        std::fprintf(stderr, "runnel: %zu %s of '%s' did not stop\n%s", stuck, stuck == 1 ? "task" : "tasks",
+                     settings.name().c_str(), describe(group_tasks(*this), drivers->now()).c_str());
     return stuck;
 }
 
@@ -331,6 +332,8 @@ unsigned wait_on_thread(wait_case& only, runtime_core& core) {
     task.routed = true;
     const std::uint64_t ticket = next_ticket(task);
     only.enlist(task, ticket);
+    task.waits_at.store(&only, std::memory_order_relaxed);  // relaxed: published by the arming
+    task.waits_since = core.drivers->now();
     arm(task, ticket, {});
     object->lock.unlock();
     while (sleep.woken.load(std::memory_order_acquire) == 0)  // acquire: pairs with wake_thread()

@@ -40,8 +40,8 @@ namespace runnel::detail {
 
 class runtime_core {
 public:
-    /// Throws std::system_error when a driver or thread cannot be had.
-    explicit runtime_core(const options& how);
+    /// Throws std::system_error when a driver or thread cannot be had. `deadlocks`: who wants to know of them.
+    explicit runtime_core(const options& how, monitor::listener* deadlocks = nullptr);
     /// One worker without a thread, driven by the calling one: see steering.hpp.
     runtime_core(const options& how, steering& by, std::unique_ptr<driver_factory> drivers);
     ~runtime_core();  // stop()ped before

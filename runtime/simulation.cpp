@@ -3,17 +3,11 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <string_view>
 
+#include "task_dump.hpp"
 #include "task_life.hpp"
-#include "task_slab.hpp"
 
 namespace runnel::detail {
-
-std::string place(const std::source_location& where) {
-    const std::string_view path = where.file_name();
-    return std::string(path.substr(path.rfind('/') + 1)) + ":" + std::to_string(where.line());
-}
 
 namespace {
 using testing::failure;
@@ -21,21 +15,9 @@ using testing::failure;
 constexpr std::uint64_t busy_points_max = 10'000;  // step 2 of testing.hpp
 constexpr std::uint64_t points_to_stop = 100'000;
 constexpr std::size_t log_lines_max = 400;
-constexpr std::size_t who_waits_max = 32;
 
-/// Numbers of tasks in reports: without the ten bits of the worker, of which there is one.
-unsigned long long short_number(const task_block& task) noexcept { return task.id >> 10; }
-
-/// A coroutine of the library around the user's: scoped(), arguments that are kept alive, the start of main.
-bool ours(const std::source_location& where) noexcept {
-    const std::string_view path = where.file_name();
-    const std::size_t name = path.rfind('/') + 1;  // 0 without a folder
-    constexpr std::string_view folder = "runnel/";
-    const bool in_header = path.ends_with(".hpp") && path.substr(0, name).ends_with(folder);
-    return in_header || path.substr(name) == "spawning.hpp" || path.substr(name) == "simulation.cpp";
-}
 std::string start_of(const task_block& task) {
-    return ours(task.spawned_at) ? ", main" : ", started at " + place(task.spawned_at);
+    return is_ours(task.spawned_at) ? ", main" : ", started at " + place(task.spawned_at);
 }
 
 const promise_base& promise_of(std::coroutine_handle<> frame) noexcept {
@@ -167,7 +149,7 @@ std::size_t simulation::pick() noexcept {
     const std::uint32_t chosen = by_.pick(candidates_, goes_on);
     decisions_.push_back({static_cast<std::uint32_t>(count), chosen});
     if (keep_log_ && goes_on && chosen != 0)
-        log_line("      task " + std::to_string(short_number(*current_)) + " is interrupted");
+        log_line("      task " + std::to_string(current_id_) + " is interrupted");
     return chosen;
 }
 
@@ -232,7 +214,8 @@ void simulation::after_main() noexcept {
     }
     calls_.clear();
     if (!stopped) {
-        fail(failure::not_stopped, "tasks did not stop after main's end and the cancel");
+        fail(failure::not_stopped,
+             "tasks did not stop after main's end and the cancel\n" + describe(group_tasks(*core_), now_));
         (void)core_.release();  // as an embedded runtime does
     }
     if (kind_ == failure::none && main_error_)
@@ -264,10 +247,10 @@ void simulation::log_line(const std::string& text) {
 
 void simulation::log_turn(const task_block& task) {
     const promise_base& leaf = promise_of(task.leaf);
-    if (ours(leaf.await_at)) return;
+    if (is_ours(leaf.await_at)) return;
     char head[32];
     std::snprintf(head, sizeof head, "%5llu ", static_cast<unsigned long long>(points_));
-    log_line(head + ("task " + std::to_string(short_number(task))) + " goes on at " + place(leaf.await_at));
+    log_line(head + ("task " + std::to_string(task.id.get())) + " goes on at " + place(leaf.await_at));
 }
 
 void simulation::fail(failure kind, std::string what) noexcept {
@@ -279,27 +262,7 @@ void simulation::fail(failure kind, std::string what) noexcept {
 
 /// Step 3.
 void simulation::say_who_waits() noexcept {
-    std::vector<const task_block*> waiting;
-    for_each_block([&](const task_block& task) {
-        // relaxed: one thread.
-        if (task.runtime.load(std::memory_order_relaxed) == core_.get() && !task.ended)
-            waiting.push_back(&task);
-    });
-    std::sort(waiting.begin(), waiting.end(),
-              [](const task_block* a, const task_block* b) { return a->id < b->id; });
-    std::string text = "all tasks are asleep: deadlock";
-    for (std::size_t i = 0; i < waiting.size() && i < who_waits_max; ++i) {
-        const task_block& task = *waiting[i];
-        text += "\n  task " + std::to_string(short_number(task)) + start_of(task);
-        const char* how = ", waits at ";
-        for (std::coroutine_handle<> frame = task.leaf; frame; frame = promise_of(frame).continuation) {
-            const std::source_location& where = promise_of(frame).await_at;
-            if (!ours(where)) text += std::exchange(how, ", awaited at ") + place(where);
-        }
-    }
-    if (waiting.size() > who_waits_max)
-        text += "\n  and " + std::to_string(waiting.size() - who_waits_max) + " more";
-    fail(failure::deadlock, std::move(text));
+    fail(failure::deadlock, "all tasks are asleep: deadlock\n" + describe(group_tasks(*core_), now_));
 }
 
 testing::report simulation::make_report() const {
@@ -325,7 +288,7 @@ bool noted_unhandled(const task_block& of, const std::exception_ptr& what) noexc
         text = error.what();
     } catch (...) {}
     by->fail(failure::exception,
-             "task " + std::to_string(short_number(of)) + start_of(of) + ", ended by an exception: " + text);
+             "task " + std::to_string(of.id.get()) + start_of(of) + ", ended by an exception: " + text);
     return true;
 }
 }

@@ -37,9 +37,6 @@ protected:
 /// That of the worker that runs this; null in a plain runtime and outside.
 steering* current_steering() noexcept;
 
-/// FILE:LINE without the folders: the same wherever the program was built.
-std::string place(const std::source_location& where);
-
 /// In a simulation: notes an exception that nobody can receive. False: this is none.
 bool noted_unhandled(const task_block& of, const std::exception_ptr& what) noexcept;
 }

@@ -33,6 +33,12 @@ bool go_on(task_block& task, unsigned code, std::coroutine_handle<> awaiter) noe
     return true;
 }
 
+/// For dumps: what it waits at, and since when. Before arming.
+void note_wait(task_block& task, const void* at) noexcept {
+    task.waits_at.store(at, std::memory_order_relaxed);  // relaxed: published by the arming
+    task.waits_since = tls_worker->tick_time;
+}
+
 bool parked(const task_block& task) noexcept {
     // acquire: pairs with the winner's CAS, which follows what it wrote into our slot.
     return (task.word.load(std::memory_order_acquire) & state_mask) == taken;
@@ -89,6 +95,7 @@ bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
         return refuse(task, awaiter);
     const std::uint64_t ticket = next_ticket(task);
     wait_object* object = only.object();
+    note_wait(task, &only);
     if (object == nullptr) return arm(task, ticket, awaiter) != arming::cancelled;
     object->lock.lock();
     late_wake wake;
@@ -180,6 +187,7 @@ bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
     if (!may_wait(task)) [[unlikely]]
         return refuse(task, awaiter);
     const std::uint64_t ticket = next_ticket(task);
+    note_wait(task, nullptr);
     locked_objects objects(cases, count);
     late_wake wake;
     const int ready = try_cases(cases, count, order, wake);
@@ -232,7 +240,8 @@ claimed claim_io(task_block& task, std::uint64_t word, unsigned code) noexcept {
         if ((word & epoch_mask) != epoch || (word & state_mask) != armed_io || (word & take_back) != 0)
             return claimed::lost;
         // relaxed: written before arming; valid if the CAS finds the same epoch still armed (T3).
-        io_request* request = task.io.load(std::memory_order_relaxed);
+        auto* request = const_cast<io_request*>(
+            static_cast<const io_request*>(task.waits_at.load(std::memory_order_relaxed)));
         // acq_rel: acquire pairs with arm_io(); release with complete_io(), which sees take_back.
         if (task.word.compare_exchange_weak(word, word | take_back | with_code(code),
                                             std::memory_order_acq_rel, std::memory_order_relaxed)) {
@@ -246,7 +255,7 @@ bool arm_io(task_block& task, io_request& request, std::coroutine_handle<> await
     if (!may_wait(task)) [[unlikely]]
         return false;
     task.refused = 0;
-    task.io.store(&request, std::memory_order_relaxed);  // relaxed: published by the arming below
+    note_wait(task, &request);
     task.leaf = awaiter;
     const std::uint64_t word = next_ticket(task) | armed_io;
     const context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)

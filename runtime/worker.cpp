@@ -176,8 +176,8 @@ void worker::tick() noexcept {
     tick_asked_.store(false, std::memory_order_relaxed);  // relaxed: a hint
     counts.ticks.add();
     driver_->poll();
-    tick_time_ = driver_->now();
-    if (timers.earliest() <= tick_time_) timers.fire_due(tick_time_);
+    tick_time = driver_->now();
+    if (timers.earliest() <= tick_time) timers.fire_due(tick_time);
     if (task_block* task = from_injector(); task != nullptr) push_ready(*task);
     if (core.take_help_request()) help_others();
 }
@@ -186,7 +186,7 @@ void worker::tick() noexcept {
 void worker::help_others() noexcept {
     for (const auto& other : core.workers) {
         if (other.get() == this || !other->stale()) continue;
-        other->help(*this, tick_time_);
+        other->help(*this, tick_time);
         other->ready.steal_into(ready);
         if (fork_branch* branch = other->forks.steal(); branch != nullptr)
             push_ready(*start_fork(*branch, *this));
@@ -302,6 +302,7 @@ void worker::sleep(bool was_searching) noexcept {
         if (state_.compare_exchange_strong(seen, asleep)) {
             counts.parks.add();
             driver_->wait(timers.earliest());
+            tick_time = driver_->now();  // a task that runs before the next tick is not to think it long ago
         }
         state_.exchange(awake);  // seq_cst, an exchange: we see what the one that woke us wrote
     }
@@ -353,7 +354,7 @@ void worker::attach() {
     pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
     driver_ = core.drivers->make(index);
     timers.set_owner(driver_.get());
-    tick_time_ = driver_->now();
+    tick_time = driver_->now();
     tls_worker = this;
 }
 
@@ -372,7 +373,7 @@ void worker::attach_driven(steering& by) {
     turn_budget_ = 1;
     driver_ = core.drivers->make(index);
     timers.set_owner(driver_.get());
-    tick_time_ = driver_->now();
+    tick_time = driver_->now();
 }
 
 void worker::collect(std::vector<task_block*>& out) {
@@ -426,7 +427,7 @@ nanoseconds_t clock_now() noexcept {
 
 nanoseconds_t tick_time() noexcept {
     const worker* here = current_worker();
-    return here != nullptr ? here->tick_time() : monotonic_now();
+    return here != nullptr ? here->tick_time : monotonic_now();
 }
 
 static void route(task_block& task, runtime_core& core) noexcept {

@@ -79,7 +79,7 @@ public:
     void collect(std::vector<task_block*>& out);
     /// Runs one of them up to its next co_await.
     void turn(task_block& task) noexcept { run_task(task); }
-    void note_time(nanoseconds_t now) noexcept { tick_time_ = now; }
+    void note_time(nanoseconds_t now) noexcept { tick_time = now; }
     /// Null in a plain runtime.
     steering* steered_by() const noexcept { return steering_; }
 
@@ -88,7 +88,6 @@ public:
     void push_ready(task_block& task) noexcept;  // runs in its turn
     bool push_fork(fork_branch& branch) noexcept;
     std::uint32_t random_below(std::uint32_t bound) noexcept;
-    nanoseconds_t tick_time() const noexcept { return tick_time_; }
     driver& io() const noexcept { return *driver_; }
     /// What its driver did; after detach() too. Threads: any, but not during attach() and detach().
     driver_counts io_counts() const noexcept {
@@ -105,6 +104,13 @@ public:
         return state_.load(std::memory_order_relaxed) == asleep;
     }  // relaxed: a hint
     bool has_stealable() const noexcept { return ready.size() != 0 || !forks.empty(); }
+    /// Anything that it would do if it were awake?
+    bool has_work() const noexcept {
+        if (has_stealable()) return true;
+        // relaxed: hints.
+        return next_.load(std::memory_order_relaxed) != nullptr ||
+               inbox_.load(std::memory_order_relaxed) != nullptr;  // relaxed: as above
+    }
     std::uint64_t heartbeat() const noexcept {
         return heartbeat_.load(std::memory_order_relaxed);
     }  // relaxed: a hint
@@ -143,7 +149,6 @@ private:
 
     std::unique_ptr<driver> driver_;
     driver_counts last_io_counts_;
-    nanoseconds_t tick_time_ = 0;
     unsigned tasks_since_tick_ = 0;
     unsigned next_in_a_row_ = 0;
     unsigned forks_in_a_row_ = 0;

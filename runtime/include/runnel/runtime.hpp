@@ -49,6 +49,13 @@ public:
     options& blocking_threads(unsigned most) noexcept {
         return blocking_threads_ = most > 0 ? most : 1, *this;
     }
+    /// run() prints what all tasks do on SIGQUIT, instead of ending with a core. Default off.
+    options& dump_on_quit(bool on) noexcept { return dump_on_quit_ = on, *this; }
+    /// run() looks whether nothing can ever run again; then it prints all tasks and ends the process.
+    /// A program with threads of its own is not looked at, for any of them could wake a task. Default on.
+    options& deadlock_report(bool on) noexcept { return deadlock_report_ = on, *this; }
+    /// So many threads of the program never wake a task (they write logs, …): a deadlock is one in spite of them.
+    options& bystander_threads(unsigned count) noexcept { return bystander_threads_ = count, *this; }
     /// For tests: a task that is reported for ignoring cancellation ends the program. Default off.
     options& strict(bool on) noexcept { return strict_ = on, *this; }
 
@@ -59,6 +66,9 @@ public:
     std::chrono::nanoseconds cancel_grace() const noexcept { return cancel_grace_; }
     std::chrono::nanoseconds spin() const noexcept { return spin_; }
     unsigned blocking_threads() const noexcept { return blocking_threads_; }
+    bool dump_on_quit() const noexcept { return dump_on_quit_; }
+    bool deadlock_report() const noexcept { return deadlock_report_; }
+    unsigned bystander_threads() const noexcept { return bystander_threads_; }
     bool strict() const noexcept { return strict_; }
 
     /// For tests and simulation: drivers of one's own, instead of driver().
@@ -74,6 +84,9 @@ private:
     std::chrono::nanoseconds cancel_grace_{std::chrono::seconds(5)};
     std::chrono::nanoseconds spin_{0};
     unsigned blocking_threads_ = 512;
+    bool dump_on_quit_ = false;
+    unsigned bystander_threads_ = 0;
+    bool deadlock_report_ = true;
     bool strict_ = false;
     driver_maker drivers_from_ = nullptr;
 };
@@ -110,6 +123,8 @@ public:
     unsigned workers() const noexcept;
     const char* driver_name() const noexcept;
     runtime_counts counts() const noexcept;
+    /// What its tasks do: see dump.hpp. Threads: any, until the destructor.
+    std::string dump_tasks() const;
 
 private:
     friend class detail::spawner<runtime>;
@@ -148,7 +163,7 @@ task<int> as_exit_status(task<T> body) {
 /// Runs f(args…) as the main task of a runtime of its own, until it has returned and everything has stopped.
 /// SIGINT and SIGTERM begin to stop it; a second one ends the process at once.
 /// Returns   the exit status: what a task<int> returned; 0 for task<> ; 1 for a result with an error, which is
-///           printed. A task that does not stop is reported and ends the process with status 3.
+///           printed. A deadlock is reported and ends the process with status 2, a task that does not stop with 3.
 /// Throws    what making the runtime throws, before f runs.
 /// Aborts    with a report when f throws: there is nobody to receive it.
 /// Threads   the caller's waits. Its signal mask is put back before it returns.

@@ -31,9 +31,9 @@
 //   operation's own link to the driver that has it. The operation's last completion claims, always.
 //
 // Invariants
-//   T1  while `taken` or running, only the owner writes word, ctx, io and leaf;
+//   T1  while `taken` or running, only the owner writes word, ctx, waits_at and leaf;
 //   T2  one claim per epoch succeeds, and one finish() follows it: a task is in at most one queue;
-//   T3  ctx, io and leaf are written only before arming, so who claims sees them.
+//   T3  ctx, waits_at and leaf are written only before arming, so who claims sees them.
 //
 // Checked by a model over all interleavings (sequentially consistent, and TSO store buffers): one
 // schedule per wait, no lost cancel, no frame used after its end.
@@ -47,6 +47,7 @@
 #include <source_location>
 
 #include "driver.hpp"
+#include "relaxed.hpp"
 #include "wait_case.hpp"
 #include "wait_object.hpp"
 #include "worker_local.hpp"
@@ -81,14 +82,17 @@ struct alignas(64) task_block {
     // What wakers and cancellers touch:
     std::atomic<std::uint64_t> word{0};
     std::atomic<context_node*> ctx{nullptr};
-    std::atomic<io_request*> io{nullptr};
-    std::coroutine_handle<> leaf;      // what to resume
-    task_block* queue_next = nullptr;  // in the injector, an inbox or the slab
+    std::atomic<const void*> waits_at{nullptr};  // a wait_case; of an operation in the kernel its io_request
+    std::coroutine_handle<> leaf;                // what to resume
+    union {
+        task_block* queue_next = nullptr;  // in the injector, an inbox or the slab
+        nanoseconds_t waits_since;         // while it is armed: the tick in which it was
+    };
     std::atomic<runtime_core*> runtime{nullptr};
     context_node* member_of = nullptr;  // whose member list has us
     wait_object ending;                 // guards ended, handle_lives and joiner
-    task_kind kind = task_kind::free;
-    bool ended = false;
+    relaxed<task_kind> kind = task_kind::free;
+    relaxed<bool> ended = false;
     bool handle_lives = false;
     bool left_scopes = false;   // owner's: scopes left without join keep it from completing
     bool routed = false;        // not for just any worker: pinned to one, or a plain thread
@@ -100,8 +104,8 @@ struct alignas(64) task_block {
     std::coroutine_handle<> frame;  // the outermost coroutine; lives until nobody needs its result
     wait_node* joiner = nullptr;    // who waits for the end
     void* owner = nullptr;          // child: its scope; fork: its branch; thread: where it sleeps
-    std::uint64_t id = 0;
-    std::source_location spawned_at;
+    relaxed<std::uint64_t> id = 0;
+    relaxed<std::source_location> spawned_at;
     std::atomic<std::uint32_t> holds{1};  // itself, and each scope that it left unjoined
     std::uint32_t pinned = UINT32_MAX;    // the worker it must run on; for tests
 };

@@ -1,0 +1,249 @@
+// See task_dump.hpp, whose steps and invariants are named here.
+#include "task_dump.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <string_view>
+
+#include <runnel/dump.hpp>
+#include <runnel/task.hpp>
+#include "context_node.hpp"
+#include "runtime_core.hpp"
+#include "task_slab.hpp"
+
+namespace runnel::detail {
+
+namespace {
+constexpr std::size_t frames_max = 32;  // E1
+constexpr std::size_t ids_shown = 8;
+
+/// Step 1. False: it does not wait, or another dump has it just now.
+bool hold(task_block& task) noexcept {
+    using namespace word_bits;
+    // relaxed: a guess; the CAS decides.
+    std::uint64_t word = task.word.load(std::memory_order_relaxed);
+    for (;;) {
+        const std::uint64_t state = word & state_mask;
+        if ((state != armed && state != armed_io) || (word & held) != 0) return false;
+        // acq_rel: acquire pairs with the arming, so that the frames are seen; release: whoever claims it
+        // after we have let go comes after our reading. relaxed on failure: tried again.
+        if (task.word.compare_exchange_weak(word, word | held, std::memory_order_acq_rel,
+                                            std::memory_order_relaxed))
+            return true;
+    }
+}
+
+/// Step 3.
+void let_go(task_block& task) noexcept {
+    // acq_rel: pairs with the fetch_or in finish(); the second of the two puts it into a queue.
+    const std::uint64_t word = task.word.fetch_and(~word_bits::held, std::memory_order_acq_rel);
+    if ((word & word_bits::done) != 0) schedule(task);
+}
+
+void read_chain(const task_block& task, task_record& into) {
+    for (std::coroutine_handle<> frame = task.leaf; frame;) {
+        if (into.chain.size() == frames_max) {
+            into.chain_cut = true;
+            return;
+        }
+        const promise_base& promise =
+            std::coroutine_handle<promise_base>::from_address(frame.address()).promise();
+        into.chain.push_back(promise.await_at);
+        frame = promise.continuation;
+    }
+}
+
+/// Step 2, of a task that is held.
+void read_held(const task_block& task, task_record& into) {
+    const std::uint64_t word = task.word.load(std::memory_order_relaxed);  // relaxed: hold() acquired
+    into.state =
+        (word & word_bits::state_mask) == word_bits::armed_io ? task_state::in_kernel : task_state::waits;
+    into.since = task.waits_since;
+    if (task.kind == task_kind::thread) {
+        into.state = task_state::thread;
+        return;
+    }
+    read_chain(task, into);
+    const context_node& ctx = *task.ctx.load(std::memory_order_relaxed);  // relaxed: hold() acquired
+    into.cancelled = ctx.cancelled.load(std::memory_order_relaxed);       // relaxed: a figure for people
+    into.deadline = ctx.deadline;
+}
+
+/// False: no task of this runtime.
+bool read_task(task_block& task, const runtime_core& core, task_record& into) {
+    const auto alive = [&] {
+        // relaxed: a look; tasks come and go.
+        return task.runtime.load(std::memory_order_relaxed) == &core && task.kind != task_kind::free &&
+               !task.ended;
+    };
+    if (!alive()) return false;
+    into.chain.reserve(frames_max);  // nothing may throw while it is held
+    const bool held = hold(task);
+    const bool counts = alive();
+    if (counts) {
+        into.id = task.id;
+        into.spawned_at = task.spawned_at;
+        if (held) read_held(task, into);
+    }
+    if (held) let_go(task);
+    return counts;
+}
+
+// --- Step 4 ----------------------------------------------------------------------------------------
+
+/// Orders records by everything that makes tasks alike.
+std::string likeness(const task_record& task) {
+    std::string key;
+    const auto add = [&key](const std::source_location& where) {
+        key += where.file_name();
+        key += ':';
+        key += std::to_string(where.line());
+        key += '\n';
+    };
+    key += static_cast<char>(task.state);
+    key += task.cancelled ? 'c' : '-';
+    add(task.spawned_at);
+    for (const std::source_location& each : task.chain) add(each);
+    return key;
+}
+
+void add_to(task_group& group, task_record&& task) {
+    if (group.ids.size() < ids_shown) group.ids.push_back(task.id);
+    ++group.count;
+    if (group.count == 1) {
+        group.newest_since = task.since;
+        group.oldest = std::move(task);
+        return;
+    }
+    group.newest_since = std::max(group.newest_since, task.since);
+    if (task.since < group.oldest.since) group.oldest = std::move(task);
+}
+}
+
+std::vector<task_group> group_tasks(const runtime_core& core) {
+    std::map<std::string, task_group> alike;
+    for_each_block([&](task_block& block) {
+        task_record task;
+        if (!read_task(block, core, task)) return;
+        const std::string key = likeness(task);
+        add_to(alike[key], std::move(task));
+    });
+    std::vector<task_group> groups;
+    for (auto& [key, group] : alike) groups.push_back(std::move(group));
+    const auto waits = [](const task_group& g) { return g.oldest.state != task_state::runs; };
+    std::sort(groups.begin(), groups.end(), [&](const task_group& a, const task_group& b) {
+        if (waits(a) != waits(b)) return waits(a);
+        return a.oldest.since != b.oldest.since ? a.oldest.since < b.oldest.since : a.oldest.id < b.oldest.id;
+    });
+    for (task_group& group : groups) std::sort(group.ids.begin(), group.ids.end());
+    return groups;
+}
+
+// --- The text --------------------------------------------------------------------------------------
+
+std::string place(const std::source_location& where) {
+    const std::string_view path = where.file_name();
+    return std::string(path.substr(path.rfind('/') + 1)) + ":" + std::to_string(where.line());
+}
+
+bool is_ours(const std::source_location& where) noexcept {
+    const std::string_view path = where.file_name(), function = where.function_name();
+    const std::string_view folder = path.substr(0, path.rfind('/') + 1);  // +1: none without a folder
+    return folder.ends_with("include/runnel/") || folder.ends_with("include/runnel/detail/") ||
+           function.substr(0, function.find('(')).find("runnel::detail::") != std::string_view::npos;
+}
+
+namespace {
+std::string as_time(nanoseconds_t time) {
+    char text[48];
+    const double seconds = static_cast<double>(time) / 1e9;
+    if (seconds < 1)
+        std::snprintf(text, sizeof text, "%.0f ms", seconds * 1e3);
+    else if (seconds < 120)
+        std::snprintf(text, sizeof text, "%.1f s", seconds);
+    else if (seconds < 7200)
+        std::snprintf(text, sizeof text, "%.0f min", seconds / 60);
+    else
+        std::snprintf(text, sizeof text, "%.1f h", seconds / 3600);
+    return text;
+}
+
+/// The name of a coroutine, out of what the compilers give: a whole signature (clang), or that of the function
+/// that g++ makes of its body, with the frame as its argument.
+std::string function_of(const std::source_location& where) {
+    std::string name = where.function_name();
+    for (const std::string_view part : {"(anonymous namespace)::", "{anonymous}::"})
+        for (std::size_t at; (at = name.find(part)) != std::string::npos;) name.erase(at, part.size());
+    if (name.find("<lambda") != std::string::npos || name.find("(lambda at") != std::string::npos ||
+        name.find("(anonymous class)") != std::string::npos)
+        return "a lambda";
+    name.resize(std::min(name.size(), name.find('(')));
+    const std::size_t word = name.find_last_of(" *&");  // after the return type
+    return word == std::string::npos ? name : name.substr(word + 1);
+}
+
+std::string head_of(const task_group& group, nanoseconds_t now) {
+    const task_record& task = group.oldest;
+    std::string text = std::to_string(group.count) + (group.count == 1 ? " task " : " tasks ");
+    switch (task.state) {
+        case task_state::waits:
+            text += "waiting";
+            break;
+        case task_state::in_kernel:
+            text += "waiting for the kernel";
+            break;
+        case task_state::runs:
+            return text + "running or ready to";
+        case task_state::thread:
+            text += "(a plain thread) waiting";
+            break;
+    }
+    text += " for " + as_time(now - task.since);
+    if (group.count > 1 && as_time(now - task.since) != as_time(now - group.newest_since))
+        text += " to " + as_time(now - group.newest_since);
+    if (task.cancelled)
+        text += ", cancelled";
+    else if (task.deadline != no_deadline)
+        text += task.deadline > now ? ", deadline in " + as_time(task.deadline - now) : ", deadline passed";
+    return text;
+}
+
+std::string numbers_of(const task_group& group) {
+    std::string text = group.count == 1 ? "  number " : "  numbers ";
+    for (std::size_t i = 0; i < group.ids.size(); ++i)
+        text += (i == 0 ? "" : ", ") + std::to_string(group.ids[i]);
+    return text + (group.count > group.ids.size() ? ", …" : "");
+}
+}
+
+std::string describe(const std::vector<task_group>& groups, nanoseconds_t now) {
+    std::string text;
+    for (const task_group& group : groups) {
+        text += "\n" + head_of(group, now) + "\n";
+        for (const std::source_location& each : group.oldest.chain)
+            if (!is_ours(each)) text += "    " + place(each) + "  in " + function_of(each) + "\n";
+        if (group.oldest.chain_cut) text += "    …\n";
+        if (!is_ours(group.oldest.spawned_at) && group.oldest.state != task_state::thread)
+            text += "  started at " + place(group.oldest.spawned_at) + "\n";
+        text += numbers_of(group) + "\n";
+    }
+    return text;
+}
+
+std::string describe_tasks(const runtime_core& core, nanoseconds_t now) {
+    const std::vector<task_group> groups = group_tasks(core);
+    std::size_t count = 0;
+    for (const task_group& group : groups) count += group.count;
+    return "runnel: " + std::to_string(count) + (count == 1 ? " task" : " tasks") + " of '" +
+           core.settings.name() + "' on " + std::to_string(core.workers.size()) +
+           (core.workers.size() == 1 ? " worker\n" : " workers\n") + describe(groups, now);
+}
+}
+
+namespace runnel {
+
+std::string dump_tasks() { return detail::describe_tasks(detail::current_runtime(), detail::clock_now()); }
+
+std::string runtime::dump_tasks() const { return detail::describe_tasks(*core_, core_->drivers->now()); }
+}

@@ -1,0 +1,62 @@
+// task_dump: who waits for what, where and since when; without stopping anybody.
+//
+//   1  scan the slab. A task that waits is *held* (detail/wait.hpp): whoever wakes it meanwhile leaves it to
+//      us to put it into its queue, so its chain of frames stands still;
+//   2  read the coroutines that await each other (P1 of task.hpp), what the innermost waits for, its context;
+//   3  let go of it. Of a task that runs or is ready only what is atomic is read;
+//   4  those that are alike in everything but number and time become one group; the oldest wait comes first.
+//
+//   E1  one task is held at a time, while at most 32 frames of it are read;
+//   E2  no lock is taken and no memory is touched that is not a held task's: the dump cannot deadlock, and a
+//       program that hangs can be dumped wherever it hangs.
+//
+// Not taken: stopping the world (a million tasks take longer than a tick); a list of all tasks (a lock or two
+// writes per task for something that is read once a month).
+#pragma once
+
+#include <cstdint>
+#include <source_location>
+#include <string>
+#include <vector>
+
+#include <runnel/detail/driver.hpp>
+
+namespace runnel::detail {
+
+class runtime_core;
+struct task_block;
+
+enum class task_state : unsigned char { waits, in_kernel, runs, thread };
+
+/// What one task shows.
+struct task_record {
+    std::uint64_t id = 0;
+    task_state state = task_state::runs;
+    const char* name = nullptr;
+    std::source_location spawned_at;
+    std::vector<std::source_location> chain;  // the innermost first
+    bool chain_cut = false;
+    nanoseconds_t since = 0;
+    bool cancelled = false;
+    nanoseconds_t deadline = no_deadline;
+};
+
+/// Tasks alike: the record of the one that waits longest, and what differs.
+struct task_group {
+    task_record oldest;
+    std::size_t count = 0;
+    nanoseconds_t newest_since = 0;
+    std::vector<std::uint64_t> ids;  // the first few
+};
+
+/// Steps 1 to 4. Threads: any, several at once.
+std::vector<task_group> group_tasks(const runtime_core& core);
+/// All that as text. `now` is the time that "since" is counted up to.
+std::string describe_tasks(const runtime_core& core, nanoseconds_t now);
+std::string describe(const std::vector<task_group>& groups, nanoseconds_t now);
+
+/// FILE:LINE without folders.
+std::string place(const std::source_location& where);
+/// In a coroutine of the library that stands around the user's?
+bool is_ours(const std::source_location& where) noexcept;
+}

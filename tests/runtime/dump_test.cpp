@@ -1,0 +1,152 @@
+// The task dump: who waits for what, where, since when.
+#include "runnel/dump.hpp"
+
+#include <doctest/doctest.h>
+#include <runnel/runtime.hpp>
+#include <runnel/scope.hpp>
+#include <runnel/sync.hpp>
+
+#include <atomic>
+#include <csignal>
+#include <string>
+#include <thread>
+
+#include "support/child.hpp"
+#include "support/level.hpp"
+#include "support/runtimes.hpp"
+#include "support/virtual_time.hpp"
+
+namespace rn = runnel;
+using namespace std::chrono_literals;
+
+namespace {
+
+bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+rn::task<> inner(rn::event& e) { co_await e.wait(); }
+rn::task<> outer(rn::event& e) { co_await inner(e); }
+
+TEST_CASE("dump: shows the chain of coroutines that await each other, the start and for how long") {
+    std::string text;
+    support::in_virtual_time([&]() -> rn::task<> {
+        rn::event never;
+        auto waiter = rn::go(outer, rn::borrow(never));
+        co_await rn::sleep_for(90s);
+        text = rn::dump_tasks();
+        never.set();
+        co_await waiter;
+    });
+    CAPTURE(text);
+    CHECK(has(text, " tasks of 'runnel' on 1 worker\n"));
+    CHECK(has(text, "1 task waiting for 90.0 s\n"));
+    CHECK(text.find("  in inner\n") < text.find("  in outer\n"));
+    CHECK(has(text, "  started at dump_test.cpp:"));
+    CHECK(has(text, "1 task running or ready to\n"));
+}
+
+TEST_CASE("dump: tasks that are alike are one group, with how many and how long") {
+    std::string text;
+    support::in_virtual_time([&]() -> rn::task<> {
+        rn::event never;
+        rn::task_set all;
+        for (int i = 0; i < 1000; ++i) {
+            all.spawn(outer, rn::borrow(never));
+            if (i == 499) co_await rn::sleep_for(10s);
+        }
+        co_await rn::sleep_for(10s);
+        text = rn::dump_tasks();
+        never.set();
+        co_await all.join();
+    });
+    CAPTURE(text);
+    CHECK(has(text, "1000 tasks waiting for 20.0 s to 10.0 s\n"));
+    CHECK(has(text, ", …\n"));
+}
+
+TEST_CASE("dump: says which tasks are cancelled and which have a deadline") {
+    std::string text;
+    support::in_virtual_time([&]() -> rn::task<> {
+        rn::event never;
+        rn::scope s;
+        s.spawn([](rn::event& e) -> rn::task<> { co_await rn::shielded(outer(e)); }, rn::borrow(never));
+        s.spawn([](rn::event& e) -> rn::task<> { (void)co_await rn::with_timeout(30s, outer(e)); },
+                rn::borrow(never));
+        co_await rn::sleep_for(10s);
+        text = rn::dump_tasks();
+        never.set();
+        (void)co_await s.join();
+    });
+    CAPTURE(text);
+    CHECK(has(text, "deadline in 20.0 s"));
+}
+
+TEST_CASE(
+    "dump: from a plain thread, again and again, while tasks start, wait, wake and end: nobody is lost") {
+    rn::runtime here(support::workers(2));
+    std::atomic<bool> over{false};
+    std::size_t dumps = 0;
+    std::thread dumper([&] {
+        for (; !over; ++dumps) CHECK(has(here.dump_tasks(), "runnel: "));
+    });
+    auto end = here.spawn([]() -> rn::task<int> {
+        int ended = 0;
+        rn::mutex lock;
+        for (int round = 0; round < support::scaled(50, 5'000); ++round) {
+            rn::task_set all;
+            rn::event start;
+            for (int i = 0; i < 20; ++i)
+                all.spawn(
+                    [](rn::event& e, rn::mutex& m, int& n) -> rn::task<> {
+                        co_await e.wait();
+                        auto held = co_await m.lock();
+                        co_await rn::yield();
+                        ++n;
+                    },
+                    rn::borrow(start), rn::borrow(lock), rn::borrow(ended));
+            co_await rn::yield();
+            start.set();
+            co_await all.join();
+        }
+        co_return ended;
+    });
+    CHECK(end.wait().value() == support::scaled(50, 5'000) * 20);
+    over = true;
+    dumper.join();
+    MESSAGE(dumps << " dumps");
+    here.stop().value();
+}
+
+TEST_CASE("dump: a hundred thousand tasks, shown in one group, while all of them can still be woken") {
+    const std::size_t count = support::scaled(20'000U, 1'000'000U);
+    support::run_on(2, [count]() -> rn::task<> {
+        rn::event start;
+        rn::task_set all;
+        for (std::size_t i = 0; i < count; ++i) all.spawn(outer, rn::borrow(start));
+        co_await rn::sleep_for(1ms);
+        const std::string text = rn::dump_tasks();
+        CHECK(text.size() < 4000);
+        start.set();
+        co_await all.join();
+    });
+}
+
+TEST_CASE("child: main waits and dumps on SIGQUIT" * doctest::skip()) {
+    std::_Exit(rn::run(support::workers(2).dump_on_quit(true), []() -> rn::task<> {
+        rn::event never;
+        std::puts("ready");
+        std::fflush(stdout);
+        co_await outer(never);
+    }));
+}
+
+TEST_CASE("dump: SIGQUIT prints it in a program that asked for it, which goes on") {
+    support::child program("child: main waits and dumps on SIGQUIT");
+    REQUIRE(program.wait_for("ready"));
+    program.send(SIGQUIT);
+    REQUIRE(program.wait_for("number"));
+    program.send(SIGTERM);
+    const auto end = program.wait();
+    CHECK(end.exited(0));
+    CHECK(end.said("  in inner\n"));
+}
+}
