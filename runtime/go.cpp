@@ -45,7 +45,7 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     task.left_scopes = false;
     task.routed = false;
     task.refused = 0;
-    task.pinned = UINT32_MAX;
+    task.pinned = task_block::anywhere;
     task.joiner = nullptr;
     task.holds.store(1, std::memory_order_relaxed);  // relaxed: see ctx above
     task.id = next_id(here);

@@ -333,7 +333,7 @@ unsigned wait_on_thread(wait_case& only, runtime_core& core) {
     const std::uint64_t ticket = next_ticket(task);
     only.enlist(task, ticket);
     task.waits_at.store(&only, std::memory_order_relaxed);  // relaxed: published by the arming
-    task.waits_since = core.drivers->now();
+    task.waits_since = coarse_time(core.drivers->now());
     arm(task, ticket, {});
     object->lock.unlock();
     while (sleep.woken.load(std::memory_order_acquire) == 0)  // acquire: pairs with wake_thread()

@@ -60,7 +60,10 @@ scope_base::~scope_base() {
     if (left) {
         task_block& heir = running_task();
         heir.left_scopes = true;
-        heir.holds.fetch_add(1, std::memory_order_relaxed);  // relaxed: our own hold is still there
+        // relaxed: our own hold is still there.
+        const auto holds = heir.holds.fetch_add(1, std::memory_order_relaxed);
+        check(holds < UINT16_MAX,
+              "scope: a task has left 65,534 scopes without join(), and none of them has ended");
         state.heir = &heir;
         ctx = context_access::share(state.ctx);
     }

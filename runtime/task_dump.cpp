@@ -55,11 +55,11 @@ void read_chain(const task_block& task, task_record& into) {
 }
 
 /// Step 2, of a task that is held.
-void read_held(const task_block& task, task_record& into) {
+void read_held(const task_block& task, nanoseconds_t now, task_record& into) {
     const std::uint64_t word = task.word.load(std::memory_order_relaxed);  // relaxed: hold() acquired
     into.state =
         (word & word_bits::state_mask) == word_bits::armed_io ? task_state::in_kernel : task_state::waits;
-    into.since = task.waits_since;
+    into.since = task.waits_since.before(now);
     if (task.kind == task_kind::thread) {
         into.state = task_state::thread;
         return;
@@ -71,7 +71,7 @@ void read_held(const task_block& task, task_record& into) {
 }
 
 /// False: no task of this runtime.
-bool read_task(task_block& task, const runtime_core& core, task_record& into) {
+bool read_task(task_block& task, const runtime_core& core, nanoseconds_t now, task_record& into) {
     const auto alive = [&] {
         // relaxed: a look; tasks come and go.
         return task.runtime.load(std::memory_order_relaxed) == &core && task.kind != task_kind::free &&
@@ -84,7 +84,7 @@ bool read_task(task_block& task, const runtime_core& core, task_record& into) {
     if (counts) {
         into.id = task.id;
         into.spawned_at = task.spawned_at;
-        if (held) read_held(task, into);
+        if (held) read_held(task, now, into);
     }
     if (held) let_go(task);
     return counts;
@@ -122,10 +122,11 @@ void add_to(task_group& group, task_record&& task) {
 }
 
 std::vector<task_group> group_tasks(const runtime_core& core) {
+    const nanoseconds_t now = core.drivers->now();
     std::map<std::string, task_group> alike;
     for_each_block([&](task_block& block) {
         task_record task;
-        if (!read_task(block, core, task)) return;
+        if (!read_task(block, core, now, task)) return;
         const std::string key = likeness(task);
         add_to(alike[key], std::move(task));
     });

@@ -36,7 +36,7 @@ bool go_on(task_block& task, unsigned code, std::coroutine_handle<> awaiter) noe
 /// For dumps: what it waits at, and since when. Before arming.
 void note_wait(task_block& task, const void* at) noexcept {
     task.waits_at.store(at, std::memory_order_relaxed);  // relaxed: published by the arming
-    task.waits_since = tls_worker->tick_time;
+    task.waits_since = coarse_time(tls_worker->tick_time);
 }
 
 bool parked(const task_block& task) noexcept {

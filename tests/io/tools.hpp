@@ -11,13 +11,13 @@ namespace test {
 /// Goes on on the worker of that number, and stays there until released.
 inline rn::task<> move_to_worker(unsigned number) {
     rn::detail::task_block& self = rn::detail::running_task();
-    self.pinned = number;
+    self.pinned = static_cast<std::uint16_t>(number);
     self.routed = true;
     CHECK(co_await rn::yield());
 }
 inline void release_from_worker() {
     rn::detail::task_block& self = rn::detail::running_task();
-    self.pinned = UINT32_MAX;
+    self.pinned = runnel::detail::task_block::anywhere;
     self.routed = false;
 }
 

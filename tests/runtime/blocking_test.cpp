@@ -102,17 +102,19 @@ TEST_CASE("blocking: a wait that ends early leaves the call running, with its ar
     sequencer order;
     on_workers(1, [&]() -> rn::task<> {
         const auto slow = [&order](counted_move_only held) {
-            order.wait_for(1);
+            order.advance();
+            order.wait_for(2);
             const int value = held.value();
             order.advance();
             return value;
         };
         const auto got = co_await rn::with_timeout(1ms, rn::blocking(slow, counted_move_only(7)));
         CHECK(got.error() == rn::errc::timed_out);
+        order.wait_for(1);  // it has begun: a call that has not is refused when the runtime stops
         CHECK(counted_move_only::live() >= 1);
         order.advance();
     });
-    CHECK(order.step() == 2);  // the runtime has waited for it
+    CHECK(order.step() == 3);  // the runtime has waited for it
     CHECK(counted_move_only::live() == 0);
     CHECK(counted_move_only::errors() == 0);
 }

@@ -47,7 +47,7 @@ auto run_on(unsigned count, F&& body) {
 /// The worker that runs this.
 inline unsigned worker_index() noexcept { return runnel::detail::current_worker()->index; }
 
-inline constexpr unsigned anywhere = UINT32_MAX;
+inline constexpr unsigned anywhere = runnel::detail::task_block::anywhere;
 
 class [[nodiscard]] move_to {
 public:
@@ -62,7 +62,7 @@ public:
         bool await_ready() const noexcept { return false; }
         void await_suspend(std::coroutine_handle<> awaiter) noexcept {
             runnel::detail::task_block& task = runnel::detail::running_task();
-            task.pinned = worker_;
+            task.pinned = static_cast<std::uint16_t>(worker_);
             task.routed = worker_ != anywhere;
             task.leaf = awaiter;
             runnel::detail::schedule_back(task);  // it may run there at once: `this` is gone

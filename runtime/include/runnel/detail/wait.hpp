@@ -77,6 +77,21 @@ constexpr unsigned code_of(std::uint64_t word) noexcept {
 constexpr std::uint64_t with_code(unsigned code) noexcept { return std::uint64_t{code} << code_shift; }
 }
 
+/// A time of the last half year in four bytes, to 4 ms: for people.
+class coarse_time {
+public:
+    coarse_time() noexcept = default;
+    explicit coarse_time(nanoseconds_t time) noexcept : steps_(static_cast<std::uint32_t>(time >> shift)) {}
+    nanoseconds_t before(nanoseconds_t now) const noexcept {
+        const std::uint32_t ago = static_cast<std::uint32_t>(now >> shift) - steps_;
+        return ((now >> shift) - ago) << shift;
+    }
+
+private:
+    static constexpr unsigned shift = 22;
+    std::uint32_t steps_ = 0;
+};
+
 /// One thread of control. 128 bytes; see the head of this file.
 struct alignas(64) task_block {
     // What wakers and cancellers touch:
@@ -84,10 +99,7 @@ struct alignas(64) task_block {
     std::atomic<context_node*> ctx{nullptr};
     std::atomic<const void*> waits_at{nullptr};  // a wait_case; of an operation in the kernel its io_request
     std::coroutine_handle<> leaf;                // what to resume
-    union {
-        task_block* queue_next = nullptr;  // in the injector, an inbox or the slab
-        nanoseconds_t waits_since;         // while it is armed: the tick in which it was
-    };
+    task_block* queue_next = nullptr;            // in the injector, an inbox or the slab
     std::atomic<runtime_core*> runtime{nullptr};
     context_node* member_of = nullptr;  // whose member list has us
     wait_object ending;                 // guards ended, handle_lives and joiner
@@ -106,8 +118,10 @@ struct alignas(64) task_block {
     void* owner = nullptr;          // child: its scope; fork: its branch; thread: where it sleeps
     relaxed<std::uint64_t> id = 0;
     relaxed<std::source_location> spawned_at;
-    std::atomic<std::uint32_t> holds{1};  // itself, and each scope that it left unjoined
-    std::uint32_t pinned = UINT32_MAX;    // the worker it must run on; for tests
+    coarse_time waits_since;              // the tick in which it was armed
+    std::atomic<std::uint16_t> holds{1};  // itself, and each scope that it left unjoined
+    std::uint16_t pinned = anywhere;      // the worker it must run on; for tests
+    static constexpr std::uint16_t anywhere = UINT16_MAX;
 };
 static_assert(sizeof(task_block) == 128);
 
