@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <utility>
 
 #include "deadlock.hpp"
@@ -27,7 +28,7 @@ void futex_wake(std::atomic<int>& word) noexcept {
 }
 
 void monitor::start() {
-    last_seen_.resize(core_.workers.size());
+    seen_.resize(core_.workers.size());
     thread_ = std::thread([this] { run(); });
 }
 
@@ -57,13 +58,31 @@ void monitor::short_sleep() noexcept {
     futex_wait(leaving_, 0, &period);
 }
 
+void monitor::report_slow(const worker& of, sight& before, nanoseconds_t now) noexcept {
+    const nanoseconds_t limit = core_.settings.slow_turn().count();
+    const nanoseconds_t held = now - before.since;
+    const task_block* task = of.turn_of();
+    if (before.reported || limit <= 0 || held < limit || task == nullptr) return;
+    before.reported = true;
+    const std::source_location at = task->spawned_at;
+    std::fprintf(
+        stderr,
+        "runnel: task %llu, started at %s:%u, has held worker %u of '%s' for %lld ms without waiting; "
+        "long work belongs into blocking(), or wants yield()\n",
+        static_cast<unsigned long long>(task->id.get()), at.file_name(), at.line(), of.index,
+        core_.settings.name().c_str(), static_cast<long long>(held / 1'000'000));
+}
+
 void monitor::look() noexcept {
     const nanoseconds_t now = core_.drivers->now();
     for (std::size_t i = 0; i < core_.workers.size(); ++i) {
         worker& seen = *core_.workers[i];
         const std::uint64_t beat = seen.heartbeat();
-        const bool stale = beat == last_seen_[i] && !seen.sleeping();
-        last_seen_[i] = beat;
+        const bool stale = beat == seen_[i].beat && !seen.sleeping();
+        if (stale)
+            report_slow(seen, seen_[i], now);
+        else
+            seen_[i] = {beat, now, false};
         seen.set_stale(stale);
         if (!seen.sleeping()) seen.ask_for_tick();
         if (stale && seen.needs_help(now) && !core_.wake_helper()) core_.ask_for_help();

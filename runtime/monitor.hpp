@@ -5,6 +5,8 @@
 // that only a helper can serve (completions in its ring, due timers, tasks in its queues), a sleeper is
 // woken to do so; when nobody sleeps, those that are busy do it at their next tick.
 //
+// A task that has held its worker for options::slow_turn is reported, once for as long as it does.
+//
 // When all workers have gone to sleep, it asks once whether that is for ever (deadlock.hpp), if somebody wants
 // to know.
 //
@@ -17,9 +19,12 @@
 #include <thread>
 #include <vector>
 
+#include <runnel/detail/driver.hpp>
+
 namespace runnel::detail {
 
 class runtime_core;
+class worker;
 
 class monitor {
 public:
@@ -56,7 +61,14 @@ private:
 
     runtime_core& core_;
     listener* listener_ = nullptr;
-    std::vector<std::uint64_t> last_seen_;
+    /// Of one worker: the heartbeat that was seen last, and since when it is that.
+    struct sight {
+        std::uint64_t beat = 0;
+        nanoseconds_t since = 0;
+        bool reported = false;
+    };
+    void report_slow(const worker& of, sight& before, nanoseconds_t now) noexcept;
+    std::vector<sight> seen_;
     std::atomic<int> long_sleep_{0};
     std::atomic<int> leaving_{0};
     std::thread thread_;

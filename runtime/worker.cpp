@@ -316,6 +316,7 @@ void worker::run_task(task_block& task) noexcept {
         return;
     }
     running = &task;
+    turn_of_.store(&task, std::memory_order_relaxed);  // relaxed: a hint
     budget = turn_budget_;
     counts.polls.add();
     // relaxed: a hint, one writer.
@@ -327,6 +328,7 @@ void worker::run_task(task_block& task) noexcept {
         push_next(*running);
     }
     running = nullptr;
+    turn_of_.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint
 }
 
 void worker::run() noexcept {

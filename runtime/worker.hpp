@@ -114,6 +114,10 @@ public:
     std::uint64_t heartbeat() const noexcept {
         return heartbeat_.load(std::memory_order_relaxed);
     }  // relaxed: a hint
+    /// The task that has the turn, or null. Its block may be another's by the time that it is looked at.
+    const task_block* turn_of() const noexcept {
+        return turn_of_.load(std::memory_order_relaxed);
+    }  // relaxed: a hint
     bool stale() const noexcept { return stale_.load(std::memory_order_relaxed); }       // relaxed: a hint
     void set_stale(bool now) noexcept { stale_.store(now, std::memory_order_relaxed); }  // relaxed: a hint
     /// What only a helper can serve while this worker is busy: I/O, timers, its next task.
@@ -160,6 +164,7 @@ private:
 
     alignas(64) std::atomic<task_block*> next_{nullptr};
     std::atomic<std::uint64_t> heartbeat_{0};
+    std::atomic<const task_block*> turn_of_{nullptr};
 
     alignas(64) std::atomic<task_block*> inbox_{nullptr};  // a stack through queue_next
     enum state : int { awake, asleep, notified };

@@ -49,6 +49,9 @@ public:
     options& blocking_threads(unsigned most) noexcept {
         return blocking_threads_ = most > 0 ? most : 1, *this;
     }
+    /// A task that holds its worker for so long without waiting is reported on stderr, once per such turn. 0: none
+    /// is. Default 100 ms; it is looked for every 2 ms.
+    options& slow_turn(std::chrono::nanoseconds time) noexcept { return slow_turn_ = time, *this; }
     /// run() prints what all tasks do on SIGQUIT, instead of ending with a core. Default off.
     options& dump_on_quit(bool on) noexcept { return dump_on_quit_ = on, *this; }
     /// run() looks whether nothing can ever run again; then it prints all tasks and ends the process.
@@ -66,6 +69,7 @@ public:
     std::chrono::nanoseconds cancel_grace() const noexcept { return cancel_grace_; }
     std::chrono::nanoseconds spin() const noexcept { return spin_; }
     unsigned blocking_threads() const noexcept { return blocking_threads_; }
+    std::chrono::nanoseconds slow_turn() const noexcept { return slow_turn_; }
     bool dump_on_quit() const noexcept { return dump_on_quit_; }
     bool deadlock_report() const noexcept { return deadlock_report_; }
     unsigned bystander_threads() const noexcept { return bystander_threads_; }
@@ -84,6 +88,7 @@ private:
     std::chrono::nanoseconds cancel_grace_{std::chrono::seconds(5)};
     std::chrono::nanoseconds spin_{0};
     unsigned blocking_threads_ = 512;
+    std::chrono::nanoseconds slow_turn_{std::chrono::milliseconds(100)};
     bool dump_on_quit_ = false;
     unsigned bystander_threads_ = 0;
     bool deadlock_report_ = true;
