@@ -36,7 +36,7 @@ public:
     virtual ~decider() = default;
     /// Who goes on, of at least two. `goes_on`: the first is the one that runs now, and need not be interrupted.
     virtual std::uint32_t pick(const std::vector<candidate>& ready, bool goes_on) noexcept = 0;
-    /// Another choice, of at least two ways: the order of select's cases, rn::random().
+    /// Another choice, of at least two ways: the order of select's cases.
     virtual std::uint32_t choose(std::uint32_t ways) noexcept = 0;
 };
 

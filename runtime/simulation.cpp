@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "task_dump.hpp"
 #include "task_life.hpp"
@@ -22,6 +23,18 @@ std::string start_of(const task_block& task) {
 
 const promise_base& promise_of(std::coroutine_handle<> frame) noexcept {
     return std::coroutine_handle<promise_base>::from_address(frame.address()).promise();  // P1 of task.hpp
+}
+
+/// In the largest unit in which it is a whole number.
+std::string exact(nanoseconds_t time) {
+    const char* unit = " ns";
+    for (const auto& [size, name] : {std::pair(1000, " us"), std::pair(1000, " ms"), std::pair(1000, " s"),
+                                     std::pair(60, " min"), std::pair(60, " h")}) {
+        if (time % size != 0) break;
+        time /= size;
+        unit = name;
+    }
+    return std::to_string(time) + unit;
 }
 
 /// Z1, while it lives.
@@ -189,7 +202,7 @@ bool simulation::let_time_pass(nanoseconds_t at_most) noexcept {
     if (next == no_deadline) return false;
     if (next > now_) {
         note(event::time, static_cast<std::uint64_t>(next - now_), 0);
-        if (keep_log_) log_line("      " + std::to_string(next - now_) + " ns pass");
+        if (keep_log_) log_line("      " + exact(next - now_) + " pass");
         now_ = next;
     }
     here_->note_time(now_);

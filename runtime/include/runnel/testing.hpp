@@ -20,7 +20,7 @@
 //   Y1  all decisions come from one seed, on any compiler and machine: the same seed gives the same run,
 //       and the hash of all events proves it;
 //   Y2  what would make that untrue is no part of the program: threads of its own, clocks but rn::clock,
-//       random numbers but rn::random(), addresses as an order (std::set<T*>, hashes of pointers), what an
+//       random numbers that the test does not seed, addresses as an order (std::set<T*>, hashes of pointers), what an
 //       earlier run has left in globals. A foreign thread that wakes a task is found out (check());
 //       explore() runs the first seed twice and says so when the two differ.
 //
