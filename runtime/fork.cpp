@@ -39,8 +39,7 @@ std::coroutine_handle<> fork_branch::done(std::coroutine_handle<>, promise_base&
     fork_join& meeting = *join;
     fork_branch* sibling = this + 1;
     if (current.kind == task_kind::fork && current.owner == this) {
-        // acq_rel: pairs with the heirs' releases, as in task_end_base::done().
-        if (current.left_scopes && current.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) {
+        if (!drop_own_hold(current)) {
             here.running = nullptr;
             return std::noop_coroutine();  // S4: arrive_late() follows
         }

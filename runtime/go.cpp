@@ -5,10 +5,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <string>
 #include <utility>
 
 #include "runtime_core.hpp"
 #include "steering.hpp"
+#include "task_dump.hpp"
 #include "task_life.hpp"
 
 namespace runnel::detail {
@@ -30,6 +32,18 @@ std::uint64_t next_id(worker* here) noexcept {
     if (here->steered_by() != nullptr) return ++here->last_id;               // there is no other worker
     return (++here->last_id << 10) + here->index + 1;
 }
+
+/// While it lives, this thread acts for `task`, although no coroutine of it runs.
+class running_now {
+public:
+    explicit running_now(task_block& task) noexcept : before_(std::exchange(tls_worker->running, &task)) {}
+    running_now(const running_now&) = delete;
+    running_now& operator=(const running_now&) = delete;
+    ~running_now() { tls_worker->running = before_; }
+
+private:
+    task_block* const before_;
+};
 }
 
 task_block& begin_block(runtime_core& core, context_node& under, task_kind kind) {
@@ -57,22 +71,24 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     return task;
 }
 
-void destroy_frame(const task_block& task, bool failed) noexcept {
+void destroy_frame(task_block& task, bool failed) noexcept {
     // relaxed: our own (T1); the flag is a hint here.
     const bool cancelled =
         task.ctx.load(std::memory_order_relaxed)->cancelled.load(std::memory_order_relaxed);
     const leaving before = std::exchange(tls_worker->task_left, failed      ? leaving::by_exception
                                                                 : cancelled ? leaving::cancelled
                                                                             : leaving::normally);
-    task.frame.destroy();
+    const std::coroutine_handle<> frame = std::exchange(task.frame, {});
+    const running_now here(task);  // G1: destructors may start tasks, and leave scopes
+    frame.destroy();
     tls_worker->task_left = before;
 }
 
 leaving how_left() noexcept {
     if (std::uncaught_exceptions() > 0) return leaving::by_exception;
     const worker_local* here = tls_worker;
-    if (here == nullptr || here->running == nullptr)
-        return here != nullptr ? here->task_left : leaving::normally;
+    if (here == nullptr || here->running == nullptr) return leaving::normally;
+    if (!here->running->frame) return here->task_left;
     // relaxed: our own (T1); the flag is a hint here.
     const context_node* ctx = here->running->ctx.load(std::memory_order_relaxed);
     return ctx->cancelled.load(std::memory_order_relaxed) ? leaving::cancelled : leaving::normally;
@@ -81,7 +97,10 @@ leaving how_left() noexcept {
 void leave_context(task_block& task) noexcept {
     leave_members(task);
     context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
-    if (!ctx->scanned() && task.kind != task_kind::child) ctx->unref();
+    if (ctx->scanned()) return;
+    // relaxed: our own; for what is destroyed after this.
+    task.ctx.store(&task.runtime.load(std::memory_order_relaxed)->root(), std::memory_order_relaxed);
+    if (task.kind != task_kind::child) ctx->unref();
 }
 
 void count_end(const task_block& task) noexcept {
@@ -129,25 +148,38 @@ task_block* start_here(const start_request& what) {
     return start_in(current_runtime(), &context_for_children(starter), what);
 }
 
-void unhandled(const task_block& of, std::exception_ptr what) noexcept {
-    if (noted_unhandled(of, what)) return;
-    const char* text = "an exception that is no std::exception";
+namespace {
+std::string text_of(const std::exception_ptr& what) {
     try {
         std::rethrow_exception(what);
     } catch (const std::exception& error) {
-        text = error.what();
-        std::fprintf(
-            stderr,
-            "runnel: task %llu, started at %s:%u, ended by an exception that nobody can receive: %s\n",
-            static_cast<unsigned long long>(of.id.get()), of.spawned_at.get().file_name(),
-            of.spawned_at.get().line(), text);
+        return error.what();
     } catch (...) {
-        std::fprintf(stderr, "runnel: task %llu, started at %s:%u, ended by %s, which nobody can receive\n",
-                     static_cast<unsigned long long>(of.id.get()), of.spawned_at.get().file_name(),
-                     of.spawned_at.get().line(), text);
+        return "an exception that is no std::exception";
     }
+}
+}
+
+void unhandled(const task_block& of, std::exception_ptr what) noexcept {
+    if (noted_unhandled(of, what)) return;
+    std::fprintf(stderr,
+                 "runnel: task %llu, started at %s:%u, ended by an exception that nobody can receive: %s\n",
+                 static_cast<unsigned long long>(of.id.get()), of.spawned_at.get().file_name(),
+                 of.spawned_at.get().line(), text_of(what).c_str());
     std::abort();
 }
+
+void unhandled_in_scope(std::source_location scope, std::exception_ptr what) noexcept {
+    if (steering* by = current_steering(); by != nullptr)
+        return by->fail(testing::failure::exception, "a child of the scope at " + place(scope) +
+                                                         " ended by an exception: " + text_of(what));
+    std::fprintf(stderr,
+                 "runnel: a child of the scope at %s:%u ended by an exception that nobody can receive: %s\n",
+                 scope.file_name(), scope.line(), text_of(what).c_str());
+    std::abort();
+}
+
+// --- The end -----------------------------------------------------------------------------------------
 
 static bool has_handle(task_block& task) noexcept {
     task.ending.lock.lock();
@@ -156,23 +188,28 @@ static bool has_handle(task_block& task) noexcept {
     return lives;
 }
 
-/// A task of go() whose handle is gone.
-static void end_detached(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
-    if (end.failed(promise)) unhandled(task, end.take_exception(promise));
-    destroy_frame(task, false);
-    end_block(task);
-    free_ended(task);
+/// A task of go(): its outcome is kept for the handle, if there is one.
+static void keep_outcome(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
+    const bool wanted = has_handle(task);
+    task.owner = wanted ? end.keep(promise) : nullptr;
+    if (!wanted && end.failed(promise)) unhandled(task, end.take_exception(promise));
 }
 
-/// A task of go(): keeps its outcome for the handle, and tells who joins.
-static void end_spawned(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
-    if (!has_handle(task)) return end_detached(task, end, promise);
-    const bool failed = end.failed(promise);
-    void* kept = end.keep(promise);
-    destroy_frame(task, failed);  // what the task was given is gone when somebody learns that it has ended
+/// The last handle went while the task was ending.
+static void discard_outcome(task_block& task) noexcept {
+    const running_now here(task);
+    kept_base& kept = outcome_kept_by(task);
+    kept.end.discard(kept, task);
+}
+
+/// A task of go() without a frame: tells who joins.
+static void end_spawned(task_block& task) noexcept {
+    if (task.owner == nullptr) {  // nobody can
+        end_block(task);
+        return free_ended(task);
+    }
     leave_context(task);
     task.ending.lock.lock();
-    task.owner = kept;
     task.ended = true;
     count_end(task);  // under the lock: who sees that it has not ended knows that the runtime is there
     const bool handle_lives = task.handle_lives;
@@ -187,24 +224,38 @@ static void end_spawned(task_block& task, const task_end_base& end, promise_base
     task.ending.lock.unlock();
     if (waiter != nullptr) finish(*waiter, how);
     if (handle_lives) return;  // it frees block and outcome, and may have done so
-    end.discard(kept, task);
+    discard_outcome(task);
     free_ended(task);
 }
 
+bool drop_own_hold(task_block& task) noexcept {
+    // acq_rel: what the last child of a left scope wrote happens before the completion.
+    return !task.left_scopes || task.holds.fetch_sub(1, std::memory_order_acq_rel) == 1;
+}
+
 void complete(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
+    const bool failed = end.failed(promise);
     if (task.kind == task_kind::spawned)
-        end_spawned(task, end, promise);
+        keep_outcome(task, end, promise);
     else
-        end_child(task, end, promise);
+        note_end_of_child(task, end, promise);
+    if (std::exchange(task.left_scopes, false))
+        task.holds.store(1, std::memory_order_relaxed);  // relaxed: the last hold was ours
+    destroy_frame(task, failed);  // what it was given is gone when somebody learns that it has ended
+    if (drop_own_hold(task)) conclude(task);
+}
+
+void conclude(task_block& task) noexcept {
+    if (task.kind == task_kind::spawned)
+        end_spawned(task);
+    else
+        end_child(task);
 }
 
 std::coroutine_handle<> task_end_base::done(std::coroutine_handle<>, promise_base& promise) noexcept {
     task_block& task = *tls_worker->running;
     tls_worker->running = nullptr;
-    // acq_rel: what the last child of a left scope wrote happens before the completion.
-    if (task.left_scopes && task.holds.fetch_sub(1, std::memory_order_acq_rel) != 1)
-        return std::noop_coroutine();  // S4: the last of the heirs completes it
-    complete(task, *this, promise);
+    if (drop_own_hold(task)) complete(task, *this, promise);  // else S4: the last of the heirs completes it
     return std::noop_coroutine();
 }
 
@@ -230,15 +281,18 @@ void join_case::delist() noexcept {
 }
 
 std::uint64_t block_id(const task_block& of) noexcept { return of.id; }
-void* kept_outcome(const task_block& of) noexcept { return of.owner; }
+kept_base& outcome_kept_by(const task_block& of) noexcept { return *static_cast<kept_base*>(of.owner); }
 
-void drop_handle(task_block& of, const task_end_base& end) noexcept {
+void drop_handle(task_block& of) noexcept {
     of.ending.lock.lock();
     of.handle_lives = false;
     const bool ended = of.ended;
+    const bool waited_for = of.joiner != nullptr;
     of.ending.lock.unlock();
+    check(!waited_for, "join_handle: dropped while a task waits for it");
     if (!ended) return;
-    end.discard(of.owner, of);
+    kept_base& kept = outcome_kept_by(of);
+    kept.end.discard(kept, of);
     free_ended(of);
 }
 

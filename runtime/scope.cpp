@@ -5,7 +5,7 @@
 //
 //   V1  `children` goes up and down without the lock, but from 1 to 0 only under it, and who acts on its
 //       being 0 has looked under the lock: so the last child has let go of the state before join() returns;
-//   V2  the state belongs to the object; once that has gone and named an heir, to the last child;
+//   V2  the state belongs to the object; once that has left it, to the last child;
 //   V3  it holds the children's context for all of them.
 #include <runnel/scope.hpp>
 
@@ -27,7 +27,8 @@ struct scope_state : wait_object {
     std::error_code first_error;
     std::vector<std::exception_ptr> others;
     wait_node* joiner = nullptr;
-    task_block* heir = nullptr;
+    bool left = false;            // S4: the object is gone
+    task_block* heir = nullptr;   // who waits then; null: nobody can
     context_node* ctx = nullptr;  // referenced
     void (*handler)(std::exception_ptr, void*) = nullptr;
     void* handler_user = nullptr;
@@ -50,37 +51,48 @@ scope_base::scope_base(bool one_fate, std::source_location at) : state_(new scop
     state_->ctx = make_child(&starters_context());
 }
 
-/// S4: the enclosing task inherits what is left.
+/// Does the task run under the scope, as a child of it, of a child, …? Then it cannot wait for its end.
+static bool runs_in(const scope_state& state, const task_block& task) noexcept {
+    const context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
+    while (ctx != nullptr && ctx != state.ctx)
+        ctx = ctx->second != nullptr ? ctx->second : ctx->parent;  // of with_context() the task's own side
+    return ctx != nullptr;
+}
+
+/// Who waits for the children of a scope that is left, if anybody can.
+static task_block* heir_of(const scope_state& state) noexcept {
+    task_block* const running = tls_worker != nullptr ? tls_worker->running : nullptr;
+    return running != nullptr && !runs_in(state, *running) ? running : nullptr;
+}
+
 scope_base::~scope_base() {
     scope_state& state = *state_;
     state.lock.lock();
-    const bool left = !state.childless();
-    context ctx;
-    const std::source_location at = state.at;
-    if (left) {
-        task_block& heir = running_task();
-        heir.left_scopes = true;
-        // relaxed: our own hold is still there.
-        const auto holds = heir.holds.fetch_add(1, std::memory_order_relaxed);
-        check(holds < UINT16_MAX,
-              "scope: a task has left 65,534 scopes without join(), and none of them has ended");
-        state.heir = &heir;
-        ctx = context_access::share(state.ctx);
-    }
-    // relaxed: see start_child()
-    const bool lost =
-        !left && !state.joined.load(std::memory_order_relaxed) && state.first_exception != nullptr;
-    state.lock.unlock();
-    if (lost) unhandled(running_task(), std::move(state.first_exception));
-    if (!left) {
+    if (state.childless()) {
+        // relaxed: see start_child()
+        const bool lost = !state.joined.load(std::memory_order_relaxed) && state.first_exception != nullptr;
+        state.lock.unlock();
+        if (lost) unhandled_in_scope(state.at, std::move(state.first_exception));
         delete state_;
         return;
     }
-    std::fprintf(stderr,
-                 "runnel: the scope at %s:%u was left without join(): its children are cancelled, and "
-                 "its task waits for them\n",
-                 at.file_name(), at.line());
-    cancel_tree(*context_access::node(ctx), errc::cancelled, errc::cancelled);  // V2: the state may be gone
+    task_block* const heir = heir_of(state);
+    if (heir != nullptr) {
+        heir->left_scopes = true;
+        // relaxed: our own hold is still there.
+        const auto holds = heir->holds.fetch_add(1, std::memory_order_relaxed);
+        check(holds < UINT16_MAX,
+              "scope: a task has left 65,534 scopes without join(), and none of them has ended");
+    }
+    state.left = true;
+    state.heir = heir;
+    const context ctx = context_access::share(state.ctx);
+    const std::source_location at = state.at;
+    state.lock.unlock();  // V2: the state may be gone
+    std::fprintf(
+        stderr, "runnel: the scope at %s:%u was left without join(): its children are cancelled, and %s\n",
+        at.file_name(), at.line(), heir != nullptr ? "its task waits for them" : "nobody waits for them");
+    cancel_tree(*context_access::node(ctx), errc::cancelled, errc::cancelled);
 }
 
 void scope_base::cancel() noexcept { cancel(make_error_code(errc::cancelled)); }
@@ -151,24 +163,26 @@ static void leave_scope(scope_state& state) noexcept {
             return;
     state.lock.lock();
     const bool last = state.children.fetch_sub(1, std::memory_order_acq_rel) == 1;  // acq_rel: as above
-    task_block* const heir = last ? state.heir : nullptr;
+    const bool left_behind = last && state.left;
     wait_node* const joiner = last ? std::exchange(state.joiner, nullptr) : nullptr;
     task_block* const waiter = joiner != nullptr ? joiner->task : nullptr;
     const claimed how = joiner != nullptr ? claim(*joiner) : claimed::lost;
     state.lock.unlock();
     if (waiter != nullptr) finish(*waiter, how);
-    if (heir == nullptr) return;
-    if (state.first_exception != nullptr)  // S4: nobody will join
-        unhandled(*heir, std::move(state.first_exception));
+    if (!left_behind) return;
+    if (state.first_exception != nullptr)  // nobody will join
+        unhandled_in_scope(state.at, std::move(state.first_exception));
+    task_block* const heir = state.heir;
     delete &state;  // V2
-    release_hold(*heir);
+    if (heir != nullptr) release_hold(*heir);
 }
 
-void end_child(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
+void note_end_of_child(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
+    take_failure(*static_cast<scope_state*>(task.owner), end, promise);
+}
+
+void end_child(task_block& task) noexcept {
     auto& state = *static_cast<scope_state*>(task.owner);
-    const bool failed = end.failed(promise);
-    take_failure(state, end, promise);
-    destroy_frame(task, failed);  // what the child was given dies before join() returns
     end_block(task);
     free_ended(task);
     leave_scope(state);
@@ -177,11 +191,10 @@ void end_child(task_block& task, const task_end_base& end, promise_base& promise
 void release_hold(task_block& heir) noexcept {
     // acq_rel: what the heirs' children wrote happens before the completion.
     if (heir.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    if (heir.kind == task_kind::fork) return arrive_late(heir);
+    if (!heir.frame) return conclude(heir);
     promise_base& promise = std::coroutine_handle<promise_base>::from_address(heir.frame.address()).promise();
-    if (heir.kind == task_kind::fork)
-        arrive_late(heir);
-    else
-        complete(heir, static_cast<const task_end_base&>(*promise.on_done), promise);
+    complete(heir, static_cast<const task_end_base&>(*promise.on_done), promise);
 }
 
 // --- join() ----------------------------------------------------------------------------------------

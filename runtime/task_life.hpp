@@ -8,9 +8,9 @@ namespace runnel::detail {
 
 /// A block for a new thread of control under `under`, counted as live. Throws std::bad_alloc.
 task_block& begin_block(runtime_core& core, context_node& under, task_kind kind);
-/// Destroys the frame of a task that has ended, and with it what the task was given: while it still belongs
-/// to its context, and so that destructors can tell how it ended.
-void destroy_frame(const task_block& task, bool failed) noexcept;
+/// Destroys the frame of a task that has ended, and with it what the task was given: while it still runs here
+/// and belongs to its context (G1), and so that destructors can tell how it ended.
+void destroy_frame(task_block& task, bool failed) noexcept;
 /// It will not run or wait any more: leaves its context, is not live. The block itself may be kept.
 void end_block(task_block& task) noexcept;
 /// The two halves of that. After the second the runtime may go, unless its own worker does this.
@@ -19,14 +19,27 @@ void count_end(const task_block& task) noexcept;
 /// Nobody needs it: back into the slab.
 void free_ended(task_block& task) noexcept;
 
-/// What the end of an outermost coroutine leads to, once the scopes that it left have ended too.
+// The end of an outermost coroutine has two halves, because the destructors of what a task was given may do what
+// its body may, leave a scope too:
+//   complete()   its body has ended, and the children of all scopes that it left: notes how it ended,
+//                destroys the frame;
+//   conclude()   so have the children of scopes that its destructors left: tells who waits for it.
+
 void complete(task_block& task, const task_end_base& end, promise_base& promise) noexcept;
-/// The same for a scope's child. Implemented in scope.cpp.
-void end_child(task_block& task, const task_end_base& end, promise_base& promise) noexcept;
-/// The same for a branch of when_all. Implemented in fork.cpp.
-void arrive_late(task_block& branch_task) noexcept;
-/// A left scope of `heir` has no children any more.
+void conclude(task_block& task) noexcept;
+/// Between the halves, and before the first: false when there are such children, the last of which goes on.
+bool drop_own_hold(task_block& task) noexcept;
+/// That last child's part: a scope that `heir` left has no children any more.
 void release_hold(task_block& heir) noexcept;
+
+/// The halves of a scope's child. Implemented in scope.cpp.
+void note_end_of_child(task_block& task, const task_end_base& end, promise_base& promise) noexcept;
+void end_child(task_block& task) noexcept;
+/// A branch of when_all has no frame of its own to destroy: its second half. Implemented in fork.cpp.
+void arrive_late(task_block& branch_task) noexcept;
+
+/// As unhandled(), which see: of a child of a scope that nobody joins.
+void unhandled_in_scope(std::source_location scope, std::exception_ptr what) noexcept;
 
 /// Waits for `only` on a plain thread: 0, or a wait code when the runtime gave up its tasks. While `only` is
 /// not ready `core` must be there (looked at under the lock of its object); it stays there until the return.

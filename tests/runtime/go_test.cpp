@@ -1,7 +1,9 @@
 // Tasks that run on their own: what they keep alive, what a handle can do, where an exception goes.
 #include <doctest/doctest.h>
+#include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
 
+#include <atomic>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -119,6 +121,61 @@ TEST_CASE("go: what a task was given dies when its body has ended, not when it i
         CHECK(co_await end);
     });
     CHECK(counted::live() == 0);
+}
+
+/// Starts a task when it dies; moved from, it does nothing.
+class starts_at_its_end {
+public:
+    explicit starts_at_its_end(std::atomic<int>& sum) noexcept : sum_(&sum) {}
+    starts_at_its_end(starts_at_its_end&& other) noexcept : sum_(std::exchange(other.sum_, nullptr)) {}
+    ~starts_at_its_end() {
+        if (sum_ == nullptr) return;
+        CHECK(rn::current_context().value(flavour) != nullptr);
+        rn::go([](std::atomic<int>* sum) -> rn::task<> { co_return void(++*sum); }, sum_);
+    }
+    static inline rn::context_key<int> flavour;
+
+private:
+    std::atomic<int>* sum_;
+};
+
+TEST_CASE("go: in the destructor of what a task was given, or of what it gave, under the task's context") {
+    std::atomic<int> sum{0};
+    run_on(1, [&]() -> rn::task<> {
+        const auto takes = [](starts_at_its_end) -> rn::task<> { co_await rn::yield(); };
+        const auto gives = [&]() -> rn::task<starts_at_its_end> { co_return starts_at_its_end(sum); };
+        const auto body = [&]() -> rn::task<> {
+            auto joined = rn::go(takes, starts_at_its_end(sum));
+            rn::go(takes, starts_at_its_end(sum));
+            rn::go(gives);
+            rn::scope s;
+            s.spawn(takes, starts_at_its_end(sum));
+            co_await joined;
+            co_await s.join();
+        };
+        co_await rn::with_context(rn::with_value(rn::background(), starts_at_its_end::flavour, 1), body());
+        while (sum != 4) co_await rn::yield();
+    });
+}
+
+TEST_CASE("go: in the destructor of a value whose handle goes while its task ends") {
+    const int rounds = support::scaled(2'000, 200'000);
+    std::atomic<int> sum{0};
+    {
+        rn::runtime background(workers(2));
+        struct starts {
+            explicit starts(std::atomic<int>& to) noexcept : sum(&to) {}
+            starts(starts&& other) noexcept : sum(std::exchange(other.sum, nullptr)) {}
+            ~starts() {
+                if (sum == nullptr || rn::detail::current_worker() == nullptr) return;
+                rn::go([](std::atomic<int>* to) -> rn::task<> { co_return void(++*to); }, sum);
+            }
+            std::atomic<int>* sum;
+        };
+        const auto gives = [&]() -> rn::task<starts> { co_return starts(sum); };
+        for (int i = 0; i < rounds; ++i) background.spawn(gives);  // dropped before, while or after it ends
+    }
+    CHECK(sum <= rounds);
 }
 
 // --- Handles ------------------------------------------------------------------------------------------
@@ -284,6 +341,27 @@ TEST_CASE("child: a handle is joined twice" * doctest::skip()) {
         (void)co_await end;
     });
 }
+rn::task<> joins(rn::join_handle<>* end) { co_await *end; }
+TEST_CASE("child: a handle goes that a task waits for" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        rn::event door;
+        auto end = std::make_unique<rn::join_handle<>>(rn::go(waits, rn::borrow(door)));
+        rn::go(joins, end.get());
+        co_await rn::yield();
+        end.reset();
+    });
+}
+TEST_CASE("child: a handle moves that a task waits for" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        rn::event door;
+        auto end = rn::go(waits, rn::borrow(door));
+        rn::go(joins, &end);
+        co_await rn::yield();
+        const auto moved = std::move(end);
+        door.set();
+        co_await rn::sleep_for(10s);
+    });
+}
 TEST_CASE("child: go() outside a runtime" * doctest::skip()) { rn::go(seven); }
 TEST_CASE("child: a worker waits like a thread" * doctest::skip()) {
     run_on(1, []() -> rn::task<> {
@@ -300,6 +378,8 @@ TEST_CASE("go: misuse is said aloud") {
         return program.wait().killed_by(SIGABRT) && program.wait().said(what);
     };
     CHECK(says("child: a handle is joined twice", "joined twice"));
+    CHECK(says("child: a handle goes that a task waits for", "dropped while a task waits for it"));
+    CHECK(says("child: a handle moves that a task waits for", "moved while a task waited for it"));
     CHECK(says("child: go() outside a runtime", "outside a runtime"));
     CHECK(says("child: a worker waits like a thread", "co_await it instead"));
 }

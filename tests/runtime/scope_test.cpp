@@ -1,9 +1,11 @@
 // Tasks that belong together: they end before join() returns, and one that fails ends the others.
 #include <doctest/doctest.h>
+#include <runnel/fork.hpp>
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
 
 #include <atomic>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -282,6 +284,145 @@ TEST_CASE("scope: leaving it is reported with its place; an exception in it that
         CHECK(lost.wait().killed_by(SIGABRT));
         CHECK(lost.wait().said("nobody can receive: lost"));
     }
+}
+
+rn::task<int> takes_a_set(std::unique_ptr<rn::task_set>) {
+    co_await rn::yield();
+    co_return 5;
+}
+
+TEST_CASE(
+    "scope: left by what a task was given, whose destructors are still the task, it is waited for too") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<int> ended{0};
+        const auto with_child = [&] {
+            auto set = std::make_unique<rn::task_set>();
+            set->spawn(takes_its_time, rn::borrow(ended));
+            return set;
+        };
+        auto end = rn::go(takes_a_set, with_child());
+        CHECK((co_await end).value() == 5);
+        CHECK(ended == 1);
+        rn::scope outer;
+        outer.spawn(takes_a_set, with_child());
+        CHECK(co_await outer.join());
+        CHECK(ended == 2);
+        rn::go(takes_a_set, with_child());
+        while (ended != 3) co_await rn::yield();
+    });
+}
+
+TEST_CASE("scope: left by its body and again by what its task was given, both are waited for") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<int> ended{0};
+        auto given = std::make_unique<rn::task_set>();
+        given->spawn(takes_its_time, rn::borrow(ended));
+        const auto leaves_twice = [&](std::unique_ptr<rn::task_set>) -> rn::task<> {
+            rn::scope s;
+            s.spawn(takes_its_time, rn::borrow(ended));
+            co_return;
+        };
+        auto end = rn::go(leaves_twice, std::move(given));
+        co_await end;
+        CHECK(ended == 2);
+    });
+}
+
+/// Until the door opens, or it is cancelled. Shares the set that it is a child of.
+rn::task<> owns_its_set(std::shared_ptr<rn::task_set> set, rn::event& door, std::atomic<int>& ended,
+                        bool early) {
+    co_await door.wait();
+    if (early) set.reset();
+    ++ended;
+}
+
+TEST_CASE("task_set: its last owner may be a child of its own, by its arguments or in its body") {
+    run_on(1, []() -> rn::task<> {
+        for (const bool early : {false, true}) {
+            rn::event door, never;
+            std::atomic<int> ended{0};
+            auto set = std::make_shared<rn::task_set>();
+            set->spawn(waits, rn::borrow(never), rn::borrow(ended));
+            set->spawn(owns_its_set, set, rn::borrow(door), rn::borrow(ended), early);
+            set->spawn(owns_its_set, std::move(set), rn::borrow(door), rn::borrow(ended), early);
+            co_await rn::yield();
+            CHECK(ended == 0);
+            door.set();
+            while (ended != 3) co_await rn::yield();  // the one that waits for ever is cancelled
+        }
+    });
+}
+
+TEST_CASE("scope: its last owner may be a branch of a child of a child") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<int> ended{0};
+        const auto drops = [&](std::shared_ptr<rn::scope> s) -> rn::task<> {
+            co_await rn::yield();
+            s.reset();
+            ++ended;
+        };
+        const auto branches = [&](std::shared_ptr<rn::scope> s) -> rn::task<> {
+            co_await rn::when_all(drops(nullptr), drops(std::move(s)));
+            ++ended;
+        };
+        const auto child = [&](std::shared_ptr<rn::scope> s) -> rn::task<> {
+            rn::scope inner;
+            inner.spawn(branches, std::move(s));
+            co_await inner.join();
+            ++ended;
+        };
+        auto outer = std::make_shared<rn::scope>();
+        outer->spawn(child, std::move(outer));
+        while (ended != 4) co_await rn::yield();
+    });
+}
+
+TEST_CASE("child: a task_set is left to a child of its own" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        static std::atomic<int> ended{0};
+        rn::event door;
+        auto set = std::make_shared<rn::task_set>();
+        set->spawn(owns_its_set, std::move(set), rn::borrow(door), rn::borrow(ended), false);
+        door.set();
+        while (ended != 1) co_await rn::yield();
+    });
+}
+TEST_CASE("child: a child that throws is the last owner of its set" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        const auto fails = [](std::shared_ptr<rn::task_set>) -> rn::task<> {
+            throw std::runtime_error("lost");
+            co_return;
+        };
+        auto set = std::make_shared<rn::task_set>();
+        set->spawn(fails, std::move(set));
+        co_await rn::sleep_for(10s);
+    });
+}
+
+TEST_CASE("task_set: left to a child of its own it is reported; what that child throws nobody can receive") {
+    support::child left("child: a task_set is left to a child of its own");
+    CHECK(left.wait().exited(0));
+    CHECK(left.wait().said("nobody waits for them"));
+    support::child lost("child: a child that throws is the last owner of its set");
+    CHECK(lost.wait().killed_by(SIGABRT));
+    CHECK(lost.wait().said("a child of the scope at "));
+    CHECK(lost.wait().said("nobody can receive: lost"));
+}
+
+TEST_CASE("task_set: a plain thread may be its last owner") {
+    counted::reset();
+    rn::runtime here(support::workers(1));
+    const auto makes = []() -> rn::task<std::unique_ptr<rn::task_set>> {
+        const auto child = [](counted) -> rn::task<> { co_await rn::sleep_for(1h); };
+        auto set = std::make_unique<rn::task_set>();
+        set->spawn(child, counted(1));
+        co_return set;
+    };
+    auto set = here.spawn(makes).wait();
+    CHECK(counted::live() > 0);
+    *set = nullptr;
+    here.stop().value();
+    CHECK(counted::live() == 0);
 }
 
 // --- task_set and scoped() --------------------------------------------------------------------------------

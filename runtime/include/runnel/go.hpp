@@ -43,11 +43,11 @@ private:
 };
 
 /// Gives up the handle's part of a block, and frees all if the task has ended: else its end does that.
-void drop_handle(task_block& of, const task_end_base& end) noexcept;
+void drop_handle(task_block& of) noexcept;
 /// Waits on a plain thread; false: given up. check()s that it is one.
 bool join_on_thread(join_case& end, task_block& of);
 /// Of a block that has ended.
-void* kept_outcome(const task_block& of) noexcept;
+kept_base& outcome_kept_by(const task_block& of) noexcept;
 }
 
 template <class T = void>
@@ -87,7 +87,7 @@ public:
         return *this;
     }
     ~join_handle() {
-        if (block_ != nullptr) detail::drop_handle(*block_, detail::end_of_task<T>);
+        if (block_ != nullptr) detail::drop_handle(*block_);
     }
     void swap(join_handle& other) noexcept {
         std::swap(block_, other.block_);
@@ -145,6 +145,7 @@ private:
     result_type take() {
         if (refused_) return errc::stopping;
         detail::check(!taken_, "join_handle: joined twice");
+        detail::check(block_ != nullptr, "join_handle: moved while a task waited for it");
         taken_ = true;
         if constexpr (std::is_void_v<T>) {
             outcome().take();
@@ -155,7 +156,7 @@ private:
     }
 
     detail::outcome<T>& outcome() const noexcept {
-        return *static_cast<detail::outcome<T>*>(detail::kept_outcome(*block_));
+        return static_cast<detail::kept_outcome<T>&>(detail::outcome_kept_by(*block_)).out;
     }
 
     detail::task_block* block_ = nullptr;

@@ -16,7 +16,9 @@
 //   S4  a scope left without join (an exception, an early co_return) neither blocks nor aborts: it cancels,
 //       and hands its unfinished children to the enclosing task, which is not complete until they are. It is
 //       reported on stderr with the line of the scope. An exception in it, or of a child that ends later, has
-//       nobody who could receive it, and stops the program as any such.
+//       nobody who could receive it, and stops the program as any such;
+//   S5  a scope whose last owner is a child of it (or a plain thread) is left too, but by nobody who could wait:
+//       its children are cancelled, and end by themselves.
 #pragma once
 
 #include <source_location>

@@ -6,7 +6,8 @@
 //   2  start(): a task block from the slab, the context of the starter, the place; into the run queue.
 //   3  the end: `task_end<T>` is told by the final suspension, and does what the block's kind asks for.
 //
-//   G1  what was given to the task lives until its body has ended, and dies on the worker it ended on;
+//   G1  what was given to the task lives until its body has ended, and dies on the worker it ended on, where its
+//       destructors are still the task: they may go(), and leave scopes;
 //   G2  a result that somebody may still want is moved out of the frame and kept by the block; so a task that
 //       was given the last sender of a channel closes it by ending, whether it is joined or not.
 #pragma once
@@ -123,15 +124,28 @@ auto body(F&& f, Args&&... args) {
 /// Stops the program, because nobody can receive this exception. In a simulation it fails the run, and returns.
 void unhandled(const task_block& of, std::exception_ptr what) noexcept;
 
+struct task_end_base;
+
+/// What is kept of a task that was joined late, or is yet to be: an outcome<T> follows.
+struct kept_base {
+    explicit kept_base(const task_end_base& of) noexcept : end(of) {}
+    const task_end_base& end;
+};
+template <class T>
+struct kept_outcome final : kept_base {
+    kept_outcome(const task_end_base& of, outcome<T>&& from) noexcept : kept_base(of), out(std::move(from)) {}
+    outcome<T> out;
+};
+
 /// The typed half of a task's end: what its promise holds.
 struct task_end_base : completion {
     std::coroutine_handle<> done(std::coroutine_handle<> ended, promise_base& promise) noexcept final;
     virtual bool failed(const promise_base& promise) const noexcept = 0;
     virtual std::exception_ptr take_exception(promise_base& promise) const noexcept = 0;
-    /// Moves value or exception out of the frame (G2); the outcome<T> that discard() frees.
-    virtual void* keep(promise_base& promise) const noexcept = 0;
+    /// Moves value or exception out of the frame (G2).
+    virtual kept_base* keep(promise_base& promise) const noexcept = 0;
     /// Frees what keep() gave. An exception in it that nobody has received stops the program.
-    virtual void discard(void* kept, const task_block& of) const noexcept = 0;
+    virtual void discard(kept_base& kept, const task_block& of) const noexcept = 0;
     /// The error of a task<result<…>> that ended with one.
     virtual std::error_code error(const promise_base& promise) const noexcept = 0;
 
@@ -155,16 +169,17 @@ struct task_end final : task_end_base {
     std::exception_ptr take_exception(promise_base& p) const noexcept override {
         return typed(p).out.take_exception();
     }
-    void* keep(promise_base& p) const noexcept override {
-        return ::new (allocate_frame(sizeof(outcome<T>))) outcome<T>(std::move(typed(p).out));
+    kept_base* keep(promise_base& p) const noexcept override {
+        void* room = allocate_frame(sizeof(kept_outcome<T>));
+        return ::new (room) kept_outcome<T>(*this, std::move(typed(p).out));
     }
-    void discard(void* kept, const task_block& of) const noexcept override {
-        auto* out = static_cast<outcome<T>*>(kept);
-        if (out->failed())
-            if (std::exception_ptr what = out->take_exception(); what != nullptr)
+    void discard(kept_base& kept, const task_block& of) const noexcept override {
+        auto& whole = static_cast<kept_outcome<T>&>(kept);
+        if (whole.out.failed())
+            if (std::exception_ptr what = whole.out.take_exception(); what != nullptr)
                 unhandled(of, std::move(what));
-        out->~outcome<T>();
-        free_frame(out, sizeof(outcome<T>));
+        whole.~kept_outcome<T>();
+        free_frame(&whole, sizeof(kept_outcome<T>));
     }
     std::error_code error(const promise_base& p) const noexcept override {
         if constexpr (!std::is_void_v<T> && !std::is_reference_v<T> && holds_error<T>) {
