@@ -10,6 +10,7 @@
 #include <runnel/scope.hpp>
 
 #include <cstdio>
+#include <initializer_list>
 
 #include "runtime_core.hpp"
 #include "task_life.hpp"
@@ -132,6 +133,14 @@ static bool note_failure(scope_state& state, std::exception_ptr exception, std::
     return first && state.one_fate;
 }
 
+/// After a cancel, such a child fails nobody: it only says that it was cancelled, or that another one was.
+static bool says_cancelled(std::error_code error) noexcept {
+    for (const errc each : {errc::cancelled, errc::deadline_exceeded, errc::timed_out, errc::stopping,
+                            errc::producer_cancelled})
+        if (error == each) return true;
+    return false;
+}
+
 static void take_failure(scope_state& state, const task_end_base& end, promise_base& promise) noexcept {
     std::exception_ptr exception;
     std::error_code error;
@@ -144,8 +153,8 @@ static void take_failure(scope_state& state, const task_end_base& end, promise_b
     } else if (state.one_fate) {
         error = end.error(promise);
     }
-    // acquire: pairs with the store of the flag. Children that only say "I was cancelled" fail nobody.
-    const bool by_cancel = error && state.ctx->cancelled.load(std::memory_order_acquire);
+    // acquire: pairs with the store of the flag.
+    const bool by_cancel = says_cancelled(error) && state.ctx->cancelled.load(std::memory_order_acquire);
     if ((exception == nullptr && !error) || by_cancel) return;
     state.lock.lock();
     const bool cancel_others = note_failure(state, std::move(exception), error);

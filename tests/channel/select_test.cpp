@@ -347,6 +347,16 @@ TEST_CASE("select: the end of another context, and the end of a task, are cases"
     });
 }
 
+TEST_CASE("select: an error code that a task gives is its value, also through a select") {
+    on_workers(1, []() -> rn::task<> {
+        rn::channel<int> silent(0);
+        auto task = rn::go([]() -> rn::task<std::error_code> { co_return make_error_code(rn::errc::full); });
+        auto joined = co_await rn::select(silent.recv(), task.join());
+        REQUIRE(joined.index() == 1);
+        CHECK(joined.take<1>().value() == rn::errc::full);
+    });
+}
+
 TEST_CASE("select: with_timeout() around one case, around all, and both") {
     on_workers(1, []() -> rn::task<> {
         rn::channel<int> silent(0);

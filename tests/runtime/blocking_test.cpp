@@ -59,6 +59,15 @@ TEST_CASE("blocking: a result is not wrapped into another") {
     });
 }
 
+TEST_CASE("blocking: an error code that the call returns is its value") {
+    on_workers(1, []() -> rn::task<> {
+        const auto fails_in_words = [] { return make_error_code(rn::errc::full); };
+        const rn::result<std::error_code> got = co_await rn::blocking(fails_in_words);
+        REQUIRE(got);
+        CHECK(*got == rn::errc::full);
+    });
+}
+
 TEST_CASE("blocking: what the call throws is thrown at the co_await") {
     on_workers(
         1, []() -> rn::task<> { CHECK_THROWS_AS((void)co_await rn::blocking(fails), std::runtime_error); });

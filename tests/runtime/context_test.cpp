@@ -234,6 +234,32 @@ TEST_CASE("with_timeout around a task: timed_out when this limit ended it") {
     });
 }
 
+/// Like a transfer of io: count and error together.
+struct partly {
+    int count = 0;
+    std::error_code error;
+};
+
+TEST_CASE("with_timeout around a task: timed_out is said by whatever can hold an error") {
+    run_on(1, []() -> rn::task<> {
+        const auto gives_an_error = []() -> rn::task<std::error_code> {
+            const auto slept = co_await rn::sleep_for(1h);
+            co_return slept.error();
+        };
+        CHECK(co_await rn::with_timeout(1ms, gives_an_error()) == rn::errc::timed_out);
+        const auto gives_a_part = []() -> rn::task<partly> {
+            partly got;
+            const auto slept = co_await rn::sleep_for(1h);
+            got.error = slept.error();
+            got.count = 7;
+            co_return got;
+        };
+        const partly part = co_await rn::with_timeout(1ms, gives_a_part());
+        CHECK(part.error == rn::errc::timed_out);
+        CHECK(part.count == 7);
+    });
+}
+
 TEST_CASE("with_timeout around a task: when the task's own context ends it, that is said instead") {
     run_on(1, []() -> rn::task<> {
         auto made = rn::with_timeout(rn::current_context(), 2ms, make_error_code(rn::errc::full));

@@ -205,6 +205,20 @@ TEST_CASE("join_handle: the error of a task<result<T>> is the error of the join"
     });
 }
 
+rn::task<std::error_code> gives_an_error() { co_return make_error_code(rn::errc::full); }
+
+TEST_CASE("join_handle: an error code that the task gives is its value") {
+    run_on(1, []() -> rn::task<> {
+        auto end = rn::go(gives_an_error);
+        const rn::result<std::error_code> got = co_await end;
+        REQUIRE(got);
+        CHECK(*got == rn::errc::full);
+    });
+    rn::runtime background(workers(1));
+    auto end = background.spawn(gives_an_error);
+    CHECK(*end.wait() == rn::errc::full);
+}
+
 TEST_CASE("join_handle: dropped or detached, its task runs on") {
     run_on(1, []() -> rn::task<> {
         int sum = 0;

@@ -43,6 +43,12 @@ TEST_CASE("child: main returns an error" * doctest::skip()) {
     };
     std::_Exit(rn::run(quiet(), main));
 }
+TEST_CASE("child: main returns an error code" * doctest::skip()) {
+    const auto main = []() -> rn::task<std::error_code> {
+        co_return std::make_error_code(std::errc::address_in_use);
+    };
+    std::_Exit(rn::run(quiet(), main));
+}
 TEST_CASE("child: main throws" * doctest::skip()) {
     const auto main = []() -> rn::task<> {
         throw std::runtime_error("kaboom");
@@ -54,9 +60,11 @@ TEST_CASE("child: main throws" * doctest::skip()) {
 TEST_CASE("run: the status is what main returns; 0 for nothing; 1 for an error, which is printed") {
     CHECK(child("child: main returns 5").wait().exited(5));
     CHECK(child("child: main returns nothing").wait().exited(0));
-    child failed("child: main returns an error");
-    CHECK(failed.wait().exited(1));
-    CHECK(failed.wait().said("main ended with: Address already in use"));
+    for (const char* test : {"child: main returns an error", "child: main returns an error code"}) {
+        child failed(test);
+        CHECK(failed.wait().exited(1));
+        CHECK(failed.wait().said("main ended with: Address already in use"));
+    }
 }
 
 TEST_CASE("run: an exception that leaves main ends the program with a report") {

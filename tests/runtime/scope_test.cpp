@@ -116,6 +116,74 @@ TEST_CASE("scope: cancel() ends the children and is no failure") {
     });
 }
 
+/// Ends with that error as soon as it is cancelled.
+rn::task<std::error_code> answers_a_cancel_with(std::error_code error) {
+    (void)co_await rn::sleep_for(1h);
+    co_return error;
+}
+
+TEST_CASE("scope: after cancel() a child that fails for a reason of its own is a failure; that it was "
+          "cancelled is none") {
+    run_on(1, []() -> rn::task<> {
+        for (const auto error :
+             {rn::errc::cancelled, rn::errc::deadline_exceeded, rn::errc::timed_out, rn::errc::stopping}) {
+            rn::scope s;
+            s.spawn(answers_a_cancel_with, make_error_code(error));
+            co_await rn::yield();
+            s.cancel();
+            CHECK(co_await s.join());
+        }
+        rn::scope s;
+        s.spawn(answers_a_cancel_with, make_error_code(std::errc::no_space_on_device));
+        co_await rn::yield();
+        s.cancel();
+        const auto end = co_await s.join();
+        CHECK(end.error() == std::errc::no_space_on_device);
+        CHECK(s.failures() == 1);
+    });
+}
+
+/// Like a transfer of io: count and error together.
+struct partly {
+    int count = 0;
+    std::error_code error;
+};
+/// Like std::expected, which must not be asked for an error that it does not have.
+struct expected {
+    bool has_value() const noexcept { return given != rn::errc::full; }
+    std::error_code error() const noexcept {
+        CHECK(!has_value());
+        return given;
+    }
+    std::error_code given;
+};
+
+TEST_CASE("scope: whatever a child gives that says of itself that it has failed cancels the others") {
+    run_on(1, []() -> rn::task<> {
+        const auto says = []<class T>(T how) -> rn::task<T> { co_return how; };
+        const auto ends_with = [&](auto failure, auto success) -> rn::task<std::error_code> {
+            rn::event never;
+            std::atomic<int> ended{0};
+            rn::scope good;
+            good.spawn(says, success);
+            CHECK(co_await good.join());
+            rn::scope bad;
+            bad.spawn(waits, rn::borrow(never), rn::borrow(ended));
+            bad.spawn(says, failure);
+            const auto end = co_await bad.join();
+            CHECK(ended == 1);
+            co_return end.error();
+        };
+        const std::error_code full = make_error_code(rn::errc::full);
+        const partly part{1, full}, whole{2, {}};
+        const expected none{full}, some{make_error_code(rn::errc::empty)};
+        CHECK(co_await ends_with(full, std::error_code()) == rn::errc::full);
+        CHECK(co_await ends_with(part, whole) == rn::errc::full);
+        CHECK(co_await ends_with(none, some) == rn::errc::full);
+        CHECK(co_await ends_with(rn::result<int>(full), rn::result<int>(1)) == rn::errc::full);
+    });
+}
+
 TEST_CASE("scope: a child that is spawned after the cancel finds itself cancelled") {
     run_on(1, []() -> rn::task<> {
         bool ran = false;
@@ -510,6 +578,31 @@ TEST_CASE("scoped: a body that returns an error cancels the children, as a child
         const auto got = co_await rn::scoped(gives_up);
         CHECK(got.error() == rn::errc::full);
         CHECK(ended == 1);
+    });
+}
+
+TEST_CASE("scoped: an error code that the body returns is its value; of failures the first comes out") {
+    run_on(1, []() -> rn::task<> {
+        const auto gives_an_error = [](rn::scope&) -> rn::task<std::error_code> {
+            co_return make_error_code(rn::errc::full);
+        };
+        const auto as_value = co_await rn::scoped(gives_an_error);
+        REQUIRE(as_value);
+        CHECK(*as_value == rn::errc::full);
+        const auto body_first = [](rn::scope& s) -> rn::task<rn::result<int>> {
+            s.spawn(answers_a_cancel_with, make_error_code(rn::errc::closed));
+            co_await rn::yield();
+            co_return rn::errc::full;
+        };
+        const auto by_body = co_await rn::scoped(body_first);
+        CHECK(by_body.error() == rn::errc::full);
+        const auto child_first = [](rn::scope& s) -> rn::task<rn::result<int>> {
+            s.spawn(refuses, rn::errc::closed);
+            co_await rn::sleep_for(1ms);
+            co_return rn::errc::full;
+        };
+        const auto by_child = co_await rn::scoped(child_first);
+        CHECK(by_child.error() == rn::errc::closed);
     });
 }
 

@@ -102,11 +102,6 @@ public:
     outcome<R> out;
 };
 
-/// result<R>, or R when that is a result already.
-template <class R>
-using blocking_result =
-    typename std::conditional_t<is_result<R>, std::type_identity<R>, std::type_identity<result<R>>>::type;
-
 /// The call itself. std::apply, because that knows pointers to members too.
 template <class F, class... Args>
 decltype(auto) call_kept(F& f, Args&... args) {
@@ -144,7 +139,7 @@ private:
 template <class R>
 class [[nodiscard]] blocking_operation final : public detail::blocking_case {
 public:
-    using result_type = detail::blocking_result<R>;
+    using result_type = detail::result_of<R>;
     static constexpr std::size_t case_count = 1;
     static constexpr detail::choice order = detail::choice::fair;
 
@@ -158,13 +153,7 @@ public:
     result_type fail(std::error_code error) noexcept { return error; }
     result_type complete(unsigned) {
         if (refused()) return refused();
-        detail::outcome<R>& out = static_cast<detail::job_of<R>*>(job_)->out;
-        if constexpr (std::is_void_v<R>) {
-            out.take();
-            return {};
-        } else {
-            return result_type(out.take());
-        }
+        return detail::take_result(static_cast<detail::job_of<R>*>(job_)->out);
     }
 
 private:

@@ -189,6 +189,16 @@ private:
     context_node* before_ = nullptr;
 };
 
+/// `failed` with errc::timed_out in the place of its error, if it can have that.
+template <holds_error Result>
+Result timed_out_instead(Result failed) {
+    if constexpr (requires { failed.error = make_error_code(errc::timed_out); })
+        failed.error = make_error_code(errc::timed_out);
+    else if constexpr (std::is_constructible_v<Result, std::error_code>)
+        return Result(make_error_code(errc::timed_out));
+    return failed;
+}
+
 /// Awaits `inner` under a context of its own.
 template <class Inner, class Result>
 class swapped_awaiter {
@@ -208,12 +218,9 @@ public:
         const leaver leave{swap_};
         if constexpr (std::is_void_v<Result>) {
             inner_.await_resume();
-        } else if constexpr (requires(Result r) {
-                                 r.error();
-                                 Result(errc::timed_out);
-                             }) {
+        } else if constexpr (holds_error<Result>) {
             Result got = inner_.await_resume();
-            if (!got && swap_.timed_out(got.error())) return Result(errc::timed_out);
+            if (swap_.timed_out(error_in(got))) return timed_out_instead(std::move(got));
             return got;
         } else {
             return inner_.await_resume();

@@ -16,18 +16,6 @@
 namespace runnel {
 
 namespace detail {
-template <class T>
-struct joined {
-    using type = result<T>;
-};
-template <class T>
-struct joined<result<T>> {
-    using type = result<T>;
-};
-/// result<T>, or T itself when the task gives a result already.
-template <class T>
-using joined_t = typename joined<T>::type;
-
 /// The untyped half of joining: a wait for the end of a block.
 class join_case : public wait_case {
 public:
@@ -57,7 +45,7 @@ class join_handle;
 template <class T>
 class [[nodiscard]] join_operation final : public detail::join_case {
 public:
-    using result_type = detail::joined_t<T>;
+    using result_type = detail::result_of<T>;
     static constexpr bool awaited_as_lvalue = true;
     static constexpr std::size_t case_count = 1;
     static constexpr detail::choice order = detail::choice::fair;
@@ -106,7 +94,7 @@ public:
     }
     /// The same for a plain thread. Misuse on a worker is check()ed.
     /// Returns       as above; errc::stopping also when the runtime gave up a task that did not stop.
-    detail::joined_t<T> wait() {
+    detail::result_of<T> wait() {
         join_operation<T> end = join();
         if (block_ != nullptr && !detail::join_on_thread(end, *block_)) return errc::stopping;
         return take();
@@ -119,7 +107,7 @@ public:
     std::uint64_t id() const noexcept;
 
     // For await_transform: a handle is an operation that is awaited as an lvalue.
-    using result_type = detail::joined_t<T>;
+    using result_type = detail::result_of<T>;
     static constexpr bool awaited_as_lvalue = true;
     auto awaiter() noexcept { return handle_awaiter(*this); }
 
@@ -147,12 +135,7 @@ private:
         detail::check(!taken_, "join_handle: joined twice");
         detail::check(block_ != nullptr, "join_handle: moved while a task waited for it");
         taken_ = true;
-        if constexpr (std::is_void_v<T>) {
-            outcome().take();
-            return {};
-        } else {
-            return result_type(outcome().take());
-        }
+        return detail::take_result(outcome());
     }
 
     detail::outcome<T>& outcome() const noexcept {

@@ -8,6 +8,7 @@
 // and errors of the system and of this library compare with == alike.
 #pragma once
 
+#include <concepts>
 #include <new>
 #include <system_error>
 #include <type_traits>
@@ -51,6 +52,9 @@ template <class>
 inline constexpr bool is_result = false;
 template <class T>
 inline constexpr bool is_result<result<T>> = true;
+/// What something that gives a T, or fails on the way, gives: result<T>, or T itself if that is a result already.
+template <class T>
+using result_of = std::conditional_t<is_result<T>, T, result<T>>;
 
 /// What a result<T> is made of without being told: a value, no error, and for a bool no other result.
 template <class U, class T>
@@ -172,4 +176,35 @@ public:
 private:
     std::error_code error_;
 };
+
+// --- Whatever says of itself that it has failed --------------------------------------------------------
+
+namespace detail {
+template <class T>
+concept gives_error = requires(const T& t) {
+    { t.error() } -> std::convertible_to<std::error_code>;
+};
+template <class T>
+concept has_error_member = requires(const T& t) {
+    { t.error } -> std::convertible_to<std::error_code>;
+};
+/// A value that can say that it is a failure: an error, a result, a transfer and their like.
+template <class T>
+concept holds_error = std::is_same_v<T, std::error_code> || gives_error<T> || has_error_member<T>;
+
+/// Its error; a false one when it is none.
+template <holds_error T>
+std::error_code error_in(const T& value) noexcept {
+    if constexpr (std::is_same_v<T, std::error_code>)
+        return value;
+    else if constexpr (has_error_member<T>)
+        return value.error;
+    else if constexpr (requires {
+                           value.has_value();
+                       })  // std::expected's error() is there only without a value
+        return value.has_value() ? std::error_code() : std::error_code(value.error());
+    else
+        return value.error();
+}
+}
 }

@@ -158,7 +158,7 @@ task<int> as_exit_status(task<T> body) {
         co_return 0;
     } else if constexpr (holds_error<T>) {
         T end = co_await std::move(body);
-        co_return report_exit(end.error());
+        co_return report_exit(error_in(end));
     } else {
         co_return static_cast<int>(co_await std::move(body));
     }

@@ -6,8 +6,9 @@
 //     co_return;
 //   });
 //
-// A scope is one fate: the first child that fails (an exception, or a result with an error) cancels the
-// others, and its failure comes out of join(). A task_set is many: each child fails for itself.
+// A scope is one fate: the first child that fails (by an exception, or by giving an error: an std::error_code, a
+// result or transfer with one, whatever has such an error() or `error`) cancels the others, and its failure comes
+// out of join(). A task_set is many: each child fails for itself.
 //
 //   S1  join() returns only when every child has ended, cancelled or not;
 //   S2  the children run under a context of the scope's own, a child of the spawner's: a cancel of the
@@ -143,18 +144,9 @@ private:
 };
 
 namespace detail {
-template <class T>
-struct scoped_result {
-    using type = result<T>;
-};
-template <class T>
-struct scoped_result<result<T>> {
-    using type = result<T>;
-};
-
 /// A body that fails, by an exception or an error, cancels the children like a child that fails.
 template <class T, class F, class... Args>
-task<typename scoped_result<T>::type> run_scoped(F f, std::source_location at, Args... args) {
+task<result_of<T>> run_scoped(F f, std::source_location at, Args... args) {
     scope children(at);
     std::exception_ptr failure;
     outcome<T> out;
@@ -167,8 +159,12 @@ task<typename scoped_result<T>::type> run_scoped(F f, std::source_location at, A
         failure = std::current_exception();
     }
     if (failure) children.cancel();
+    bool failed_first = false;
     if constexpr (holds_error<T>)
-        if (const T* value = out.peek(); value != nullptr && value->error()) children.cancel(value->error());
+        if (const T* value = out.peek(); value != nullptr && error_in(*value)) {
+            failed_first = children.failures() == 0;
+            children.cancel(error_in(*value));
+        }
     result<> joined;
     try {
         joined = co_await children.join();
@@ -176,17 +172,14 @@ task<typename scoped_result<T>::type> run_scoped(F f, std::source_location at, A
         if (!failure) failure = std::current_exception();
     }
     if (failure) std::rethrow_exception(std::move(failure));
-    if (!joined) co_return joined.error();
-    if constexpr (std::is_void_v<T>)
-        co_return result<>();
-    else
-        co_return out.take();
+    if (!joined && !failed_first) co_return joined.error();
+    co_return take_result(out);
 }
 }
 
 /// Runs `body(scope, args…)` and then waits for all children that it spawned: the recommended form, in
 /// which children may borrow what belongs to the caller, since the caller waits here.
-/// Returns  what the body returned; the first error of a child. Throws the first exception.
+/// Returns  what the body returned; the error of a child that failed before it. Throws the first exception.
 template <class F, class... Args>
 auto scoped(F&& body, Args&&... args) {
     static_assert(

@@ -146,17 +146,25 @@ struct task_end_base : completion {
     virtual kept_base* keep(promise_base& promise) const noexcept = 0;
     /// Frees what keep() gave. An exception in it that nobody has received stops the program.
     virtual void discard(kept_base& kept, const task_block& of) const noexcept = 0;
-    /// The error of a task<result<…>> that ended with one.
+    /// The error in its value, if that is a failure.
     virtual std::error_code error(const promise_base& promise) const noexcept = 0;
 
 protected:
     ~task_end_base() = default;
 };
 
+/// What a task ended with, for who joins it. In place: an error that is the task's value is a value.
 template <class T>
-concept holds_error = requires(const T& t) {
-    { t.error() } -> std::convertible_to<std::error_code>;
-};
+result_of<T> take_result(outcome<T>& from) {
+    if constexpr (std::is_void_v<T>) {
+        from.take();
+        return {};
+    } else if constexpr (is_result<T>) {
+        return from.take();
+    } else {
+        return result_of<T>(std::in_place, from.take());
+    }
+}
 
 template <class T>
 struct task_end final : task_end_base {
@@ -182,8 +190,8 @@ struct task_end final : task_end_base {
         free_frame(&whole, sizeof(kept_outcome<T>));
     }
     std::error_code error(const promise_base& p) const noexcept override {
-        if constexpr (!std::is_void_v<T> && !std::is_reference_v<T> && holds_error<T>) {
-            if (const T* value = typed(p).out.peek(); value != nullptr) return value->error();
+        if constexpr (holds_error<T>) {
+            if (const T* value = typed(p).out.peek(); value != nullptr) return error_in(*value);
         }
         (void)p;
         return {};
