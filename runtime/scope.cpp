@@ -20,21 +20,26 @@ namespace runnel::detail {
 struct scope_state : wait_object {
     static constexpr std::size_t kept_max = 16;
 
+    scope_state(bool fate, context_node* parent, std::source_location place)
+        : one_fate(fate), ctx(make_child(parent)), at(place) {}
+
     std::atomic<std::size_t> children{0};
     std::atomic<bool> joined{false};  // since the last child was started
-    bool one_fate;
+    const bool one_fate;
     std::size_t failures = 0;  // this and all below: under the lock
     std::exception_ptr first_exception;
     std::error_code first_error;
     std::vector<std::exception_ptr> others;
     wait_node* joiner = nullptr;
-    bool left = false;            // S4: the object is gone
-    task_block* heir = nullptr;   // who waits then; null: nobody can
-    context_node* ctx = nullptr;  // referenced
+    bool left = false;           // S4: the object is gone
+    task_block* heir = nullptr;  // who waits then; null: nobody can
+    context_node* const ctx;     // referenced
     void (*handler)(std::exception_ptr, void*) = nullptr;
     void* handler_user = nullptr;
-    std::source_location at;
+    const std::source_location at;
 
+    scope_state(const scope_state&) = delete;
+    scope_state& operator=(const scope_state&) = delete;
     ~scope_state() { ctx->unref(); }
     bool childless() const noexcept {
         return children.load(std::memory_order_acquire) == 0;  // acquire: pairs with leave_scope()
@@ -46,11 +51,8 @@ static context_node& starters_context() noexcept {
     return *ctx;
 }
 
-scope_base::scope_base(bool one_fate, std::source_location at) : state_(new scope_state) {
-    state_->one_fate = one_fate;
-    state_->at = at;
-    state_->ctx = make_child(&starters_context());
-}
+scope_base::scope_base(bool one_fate, std::source_location at)
+    : state_(new scope_state(one_fate, &starters_context(), at)) {}
 
 /// Does the task run under the scope, as a child of it, of a child, …? Then it cannot wait for its end.
 static bool runs_in(const scope_state& state, const task_block& task) noexcept {
@@ -102,8 +104,33 @@ void scope_base::cancel(std::error_code cause) noexcept { cancel_tree(*state_->c
 
 context scope_base::ctx() const noexcept { return context_access::share(state_->ctx); }
 
+std::source_location scope_base::place() const noexcept { return state_->at; }
+
 std::size_t scope_base::size() const noexcept {
     return state_->children.load(std::memory_order_relaxed);  // relaxed: a hint
+}
+
+/// One child fewer; the last tells who waits.
+static void leave_scope(scope_state& state) noexcept {
+    std::size_t left = state.children.load(std::memory_order_relaxed);  // relaxed: a guess; the CAS decides
+    while (left > 1)  // acq_rel: what a child wrote is seen by who finds none left. relaxed: tried again
+        if (state.children.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
+                                                 std::memory_order_relaxed))
+            return;
+    state.lock.lock();
+    const bool last = state.children.fetch_sub(1, std::memory_order_acq_rel) == 1;  // acq_rel: as above
+    const bool left_behind = last && state.left;
+    wait_node* const joiner = last ? std::exchange(state.joiner, nullptr) : nullptr;
+    task_block* const waiter = joiner != nullptr ? joiner->task : nullptr;
+    const claimed how = joiner != nullptr ? claim(*joiner) : claimed::lost;
+    state.lock.unlock();
+    if (waiter != nullptr) finish(*waiter, how);
+    if (!left_behind) return;
+    if (state.first_exception != nullptr)  // nobody will join
+        unhandled_in_scope(state.at, std::move(state.first_exception));
+    task_block* const heir = state.heir;
+    delete &state;  // V2
+    if (heir != nullptr) release_hold(*heir);
 }
 
 void scope_base::start_child(std::coroutine_handle<> frame, promise_base& promise, task_end_base& end,
@@ -114,7 +141,13 @@ void scope_base::start_child(std::coroutine_handle<> frame, promise_base& promis
         state_->joined.store(false, std::memory_order_relaxed);
     // relaxed: by the object's task or by a child, so nobody acts on a 0 meanwhile.
     state_->children.fetch_add(1, std::memory_order_relaxed);
-    start_in(current_runtime(), state_->ctx, {frame, &promise, &end, task_kind::child, state_, at, false});
+    try {
+        start_in(current_runtime(), state_->ctx,
+                 {frame, &promise, &end, task_kind::child, state_, at, false});
+    } catch (...) {
+        leave_scope(*state_);
+        throw;
+    }
 }
 
 /// Notes how a child failed. Returns whether the others are to be cancelled.
@@ -161,29 +194,6 @@ static void take_failure(scope_state& state, const task_end_base& end, promise_b
     state.lock.unlock();
     if (cancel_others)
         cancel_tree(*state.ctx, errc::cancelled, error ? error : make_error_code(errc::cancelled));
-}
-
-/// One child fewer; the last tells who waits.
-static void leave_scope(scope_state& state) noexcept {
-    std::size_t left = state.children.load(std::memory_order_relaxed);  // relaxed: a guess; the CAS decides
-    while (left > 1)  // acq_rel: what a child wrote is seen by who finds none left. relaxed: tried again
-        if (state.children.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
-                                                 std::memory_order_relaxed))
-            return;
-    state.lock.lock();
-    const bool last = state.children.fetch_sub(1, std::memory_order_acq_rel) == 1;  // acq_rel: as above
-    const bool left_behind = last && state.left;
-    wait_node* const joiner = last ? std::exchange(state.joiner, nullptr) : nullptr;
-    task_block* const waiter = joiner != nullptr ? joiner->task : nullptr;
-    const claimed how = joiner != nullptr ? claim(*joiner) : claimed::lost;
-    state.lock.unlock();
-    if (waiter != nullptr) finish(*waiter, how);
-    if (!left_behind) return;
-    if (state.first_exception != nullptr)  // nobody will join
-        unhandled_in_scope(state.at, std::move(state.first_exception));
-    task_block* const heir = state.heir;
-    delete &state;  // V2
-    if (heir != nullptr) release_hold(*heir);
 }
 
 void note_end_of_child(task_block& task, const task_end_base& end, promise_base& promise) noexcept {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "support/build_kind.hpp"
+#include "support/child.hpp"
 #include "support/counted.hpp"
 #include "support/level.hpp"
 #include "support/runtimes.hpp"
@@ -173,6 +174,31 @@ TEST_CASE("when_all: a branch that left a scope arrives when the scope's childre
         co_await end;
         CHECK(ended == 3);
     });
+}
+
+TEST_CASE("child: a branch was moved from" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        auto a = gives(1);
+        const auto taken = std::move(a);
+        co_await rn::when_all(gives(2), std::move(a));
+    });
+}
+TEST_CASE("child: one of many branches was moved from" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        std::vector<rn::task<int>> many;
+        for (int i = 0; i < 3; ++i) many.push_back(gives(i));
+        const auto taken = std::move(many[1]);
+        co_await rn::when_all(std::move(many));
+    });
+}
+
+TEST_CASE("when_all: a task that was moved from is misuse, said aloud") {
+    for (const char* test :
+         {"child: a branch was moved from", "child: one of many branches was moved from"}) {
+        support::child misuse(test);
+        CHECK(misuse.wait().killed_by(SIGABRT));
+        CHECK(misuse.wait().said("started after it was moved from"));
+    }
 }
 
 // --- Trees ---------------------------------------------------------------------------------------------

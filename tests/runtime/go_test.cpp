@@ -14,6 +14,7 @@
 #include "support/counted.hpp"
 #include "support/level.hpp"
 #include "support/runtimes.hpp"
+#include "support/scarce_memory.hpp"
 
 namespace rn = runnel;
 using namespace std::chrono_literals;
@@ -119,6 +120,27 @@ TEST_CASE("go: what a task was given dies when its body has ended, not when it i
         co_await rn::yield();
         CHECK(counted::live() == 0);  // or a producer would keep its channel open until it is joined
         CHECK(co_await end);
+    });
+    CHECK(counted::live() == 0);
+}
+
+TEST_CASE("go: without memory for the task it throws, and what the task was given dies") {
+    counted::reset();
+    run_on(1, []() -> rn::task<> {
+        rn::event door;
+        std::vector<rn::join_handle<>> ends;
+        const auto started = [&]() -> rn::join_handle<> {
+            try {
+                const support::scarce_memory none(0);
+                return rn::go(holds, rn::borrow(door), counted(1));
+            } catch (const std::bad_alloc&) {
+                return {};
+            }
+        };
+        for (auto end = started(); end.joinable(); end = started()) ends.push_back(std::move(end));
+        CHECK(counted::live() == static_cast<long>(ends.size()));
+        door.set();
+        for (auto& end : ends) CHECK(co_await end);
     });
     CHECK(counted::live() == 0);
 }
@@ -376,6 +398,26 @@ TEST_CASE("child: a handle moves that a task waits for" * doctest::skip()) {
         co_await rn::sleep_for(10s);
     });
 }
+/// A coroutine that somebody else has taken already.
+rn::task<int> taken_already() {
+    auto all_of_it = seven();
+    const auto taken = std::move(all_of_it);
+    return all_of_it;
+}
+TEST_CASE("child: nothing is started" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        rn::go(taken_already);
+        co_return;
+    });
+}
+TEST_CASE("child: nothing becomes a child" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        rn::scope s;
+        s.spawn(taken_already);
+        co_return;
+    });
+}
+TEST_CASE("child: nothing is spawned" * doctest::skip()) { rn::runtime(workers(1)).spawn(taken_already); }
 TEST_CASE("child: go() outside a runtime" * doctest::skip()) { rn::go(seven); }
 TEST_CASE("child: a worker waits like a thread" * doctest::skip()) {
     run_on(1, []() -> rn::task<> {
@@ -394,6 +436,9 @@ TEST_CASE("go: misuse is said aloud") {
     CHECK(says("child: a handle is joined twice", "joined twice"));
     CHECK(says("child: a handle goes that a task waits for", "dropped while a task waits for it"));
     CHECK(says("child: a handle moves that a task waits for", "moved while a task waited for it"));
+    for (const char* test :
+         {"child: nothing is started", "child: nothing becomes a child", "child: nothing is spawned"})
+        CHECK(says(test, "started after it was moved from"));
     CHECK(says("child: go() outside a runtime", "outside a runtime"));
     CHECK(says("child: a worker waits like a thread", "co_await it instead"));
 }

@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <memory>
+#include <new>
+#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "support/counted.hpp"
 #include "support/level.hpp"
 #include "support/runtimes.hpp"
+#include "support/scarce_memory.hpp"
 
 namespace rn = runnel;
 using namespace std::chrono_literals;
@@ -258,6 +261,44 @@ TEST_CASE("scope: what a child was given dies before join() returns") {
         }
     });
     CHECK(counted::errors() == 0);
+}
+
+rn::task<> holds(rn::event& door, counted) { co_await door.wait(); }
+
+TEST_CASE("scope: a child for which there is no memory is not counted, and what it was given dies") {
+    counted::reset();
+    run_on(1, []() -> rn::task<> {
+        rn::event door;
+        rn::scope s;
+        const auto spawned = [&] {
+            try {
+                const support::scarce_memory none(0);
+                s.spawn(holds, rn::borrow(door), counted(1));
+                return true;
+            } catch (const std::bad_alloc&) {
+                return false;
+            }
+        };
+        std::size_t count = 0;
+        while (spawned()) ++count;  // until the blocks that there are have been used up
+        CHECK(s.size() == count);
+        CHECK(counted::live() == static_cast<long>(count));
+        door.set();
+        CHECK(co_await s.join());
+    });
+    CHECK(counted::live() == 0);
+}
+
+TEST_CASE("scope: one for which there is not enough memory leaves nothing behind") {
+    run_on(1, []() -> rn::task<> {
+        const auto before = support::allocated();
+        for (long enough = 0; enough < 2; ++enough) {
+            const support::scarce_memory some(enough);
+            CHECK_THROWS_AS(rn::scope(), std::bad_alloc);
+        }
+        CHECK(support::allocated() == before);
+        co_return;
+    });
 }
 
 // --- Left without join() ------------------------------------------------------------------------------
@@ -603,6 +644,17 @@ TEST_CASE("scoped: an error code that the body returns is its value; of failures
         };
         const auto by_child = co_await rn::scoped(child_first);
         CHECK(by_child.error() == rn::errc::closed);
+    });
+}
+
+TEST_CASE("scoped: its scope is said to be where scoped() was called") {
+    run_on(1, []() -> rn::task<> {
+        const auto line_of = [](rn::scope& s, auto...) -> rn::task<unsigned> { co_return s.place().line(); };
+        const unsigned line = std::source_location::current().line();
+        CHECK((co_await rn::scoped(line_of)).value() == line + 1);
+        CHECK((co_await rn::scoped(line_of, 1)).value() == line + 2);
+        CHECK((co_await rn::scoped(line_of, 1, 2)).value() == line + 3);
+        CHECK((co_await rn::scoped(line_of, 1, 2, 3)).value() == line + 4);
     });
 }
 

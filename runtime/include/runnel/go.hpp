@@ -158,13 +158,14 @@ std::uint64_t join_handle<T>::id() const noexcept {
 
 /// For parts of the library that start tasks and give out handles.
 struct handle_access {
-    template <class T>
-    static join_handle<T> make(detail::task_block* block,
-                               std::coroutine_handle<detail::task_promise<T>> frame) noexcept {
+    /// `start` is given the frame and gives the block, or null when the task is refused. The frame dies with `what`
+    /// if it is not started.
+    template <class T, class Start>
+    static join_handle<T> start(task<T> what, std::source_location at, Start&& start) {
         join_handle<T> handle;
-        handle.block_ = block;
-        handle.refused_ = block == nullptr;
-        if (block == nullptr) frame.destroy();
+        handle.block_ = start(detail::task_access::frame_of(what, at));
+        handle.refused_ = handle.block_ == nullptr;
+        if (!handle.refused_) (void)detail::task_access::release(std::move(what));
         return handle;
     }
 };
@@ -173,9 +174,13 @@ namespace detail {
 /// Starts `what` in the runtime of the running task.
 template <class T>
 join_handle<T> go_task(task<T> what, std::source_location at) {
-    const auto frame = task_access::release(std::move(what));
-    return handle_access::make<T>(start_here(request_for<T>(frame, task_kind::spawned, nullptr, at, true)),
-                                  frame);
+    return handle_access::start(std::move(what), at, [&](std::coroutine_handle<task_promise<T>> frame) {
+        return start_here(request_for<T>(frame, task_kind::spawned, nullptr, at, true));
+    });
+}
+template <class F, class... Args, class T>
+auto go_body(task<T> body, std::source_location at) {
+    return named_if_need_be<F, Args...>(go_task(std::move(body), at));
 }
 }
 
@@ -187,25 +192,27 @@ join_handle<T> go_task(task<T> what, std::source_location at) {
 /// Cost          one frame (two when f takes references, views or has captures), one task block, no lock.
 template <class F>
 auto go(F&& f, std::source_location at = std::source_location::current()) {
-    return detail::go_task(detail::body(std::forward<F>(f)), at);
+    return detail::go_body<F>(detail::body(std::forward<F>(f)), at);
 }
 template <class F, class A>
 auto go(F&& f, A&& a, std::source_location at = std::source_location::current()) {
-    return detail::go_task(detail::body(std::forward<F>(f), std::forward<A>(a)), at);
+    return detail::go_body<F, A>(detail::body(std::forward<F>(f), std::forward<A>(a)), at);
 }
 template <class F, class A, class B>
 auto go(F&& f, A&& a, B&& b, std::source_location at = std::source_location::current()) {
-    return detail::go_task(detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b)), at);
+    return detail::go_body<F, A, B>(detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b)),
+                                    at);
 }
 template <class F, class A, class B, class C>
 auto go(F&& f, A&& a, B&& b, C&& c, std::source_location at = std::source_location::current()) {
-    return detail::go_task(
+    return detail::go_body<F, A, B, C>(
         detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c)), at);
 }
 template <class F, class A, class B, class C, class D>
 auto go(F&& f, A&& a, B&& b, C&& c, D&& d, std::source_location at = std::source_location::current()) {
-    return detail::go_task(detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
-                                        std::forward<C>(c), std::forward<D>(d)),
-                           at);
+    return detail::go_body<F, A, B, C, D>(
+        detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c),
+                     std::forward<D>(d)),
+        at);
 }
 }

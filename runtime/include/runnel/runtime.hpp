@@ -135,8 +135,9 @@ private:
     friend class detail::spawner<runtime>;
     template <class T>
     join_handle<T> start(task<T> body, std::source_location at) {
-        const auto frame = detail::task_access::release(std::move(body));
-        return handle_access::make<T>(start_frame(frame, frame.promise(), detail::end_of_task<T>, at), frame);
+        return handle_access::start(std::move(body), at, [&](auto frame) {
+            return start_frame(frame, frame.promise(), detail::end_of_task<T>, at);
+        });
     }
     detail::task_block* start_frame(std::coroutine_handle<> frame, detail::promise_base& promise,
                                     detail::task_end_base& end, std::source_location at);

@@ -47,16 +47,28 @@ public:
     context ctx() const noexcept;
     /// Children that have not ended. Threads: any; a hint.
     std::size_t size() const noexcept;
+    /// Where it was made, as reports say it; of scoped() the caller's place.
+    std::source_location place() const noexcept;
 
 protected:
     scope_base(bool one_fate, std::source_location at);
     ~scope_base();
-    void start_child(std::coroutine_handle<> frame, promise_base& promise, task_end_base& end,
-                     std::source_location at);
+    /// Throws std::bad_alloc; then it has not been started, and the frame is still the task's.
+    template <class T>
+    void start(task<T> body, std::source_location at) {
+        const auto frame = task_access::frame_of(body, at);
+        start_child(frame, frame.promise(), end_of_task<T>, at);
+        (void)task_access::release(std::move(body));
+    }
 
     scope_state* state_;
 
+private:
     friend class join_children;
+    template <class>
+    friend class spawner;
+    void start_child(std::coroutine_handle<> frame, promise_base& promise, task_end_base& end,
+                     std::source_location at);
 };
 
 /// The wait of join(): shielded, because S1.
@@ -112,14 +124,6 @@ public:
     /// The failures after the first, at most 16, in the order of their coming.
     std::vector<std::exception_ptr> take_other_exceptions();
     std::size_t failures() const noexcept;
-
-private:
-    friend class detail::spawner<scope>;
-    template <class T>
-    void start(task<T> body, std::source_location at) {
-        const auto frame = detail::task_access::release(std::move(body));
-        start_child(frame, frame.promise(), detail::end_of_task<T>, at);
-    }
 };
 
 /// Independent children: one that fails does not touch the others; the first exception comes out of join().
@@ -133,14 +137,6 @@ public:
 
     /// Called instead of keeping an exception, on the worker where the child ended. Set before spawning.
     void on_failure(void (*handler)(std::exception_ptr, void*), void* user) noexcept;
-
-private:
-    friend class detail::spawner<task_set>;
-    template <class T>
-    void start(task<T> body, std::source_location at) {
-        const auto frame = detail::task_access::release(std::move(body));
-        start_child(frame, frame.promise(), detail::end_of_task<T>, at);
-    }
 };
 
 namespace detail {
@@ -177,24 +173,43 @@ task<result_of<T>> run_scoped(F f, std::source_location at, Args... args) {
 }
 }
 
-/// Runs `body(scope, args…)` and then waits for all children that it spawned: the recommended form, in
-/// which children may borrow what belongs to the caller, since the caller waits here.
-/// Returns  what the body returned; the error of a child that failed before it. Throws the first exception.
+namespace detail {
 template <class F, class... Args>
-auto scoped(F&& body, Args&&... args) {
+auto make_scoped(std::source_location at, F&& body, Args&&... args) {
     static_assert(
-        !detail::dies_twice_as_callable<F> || detail::is_from<std::remove_cvref_t<F>>,
+        !dies_twice_as_callable<F> || is_from<std::remove_cvref_t<F>>,
         "g++ 12 destroys a closure with captures in a co_await expression twice: capture by reference, or "
         "name it on the line before and pass rn::from(it)");
     static_assert(
-        (!detail::dies_twice_as_value<Args> && ...),
+        (!dies_twice_as_value<Args> && ...),
         "g++ 12 destroys a braced aggregate in a co_await expression twice: name it on the line before and "
         "pass rn::from(it)");
-    using called = decltype(detail::call(std::declval<detail::kept_t<F>&&>(), std::declval<scope&>(),
-                                         detail::unwrap(std::declval<detail::kept_t<Args>&>())...));
-    using value = typename detail::task_value<called>::type;
-    return detail::run_scoped<value, detail::kept_t<F>, detail::kept_t<Args>...>(
-        detail::to_keep(std::forward<F>(body)), std::source_location::current(),
-        detail::to_keep(std::forward<Args>(args))...);
+    using called = decltype(call(std::declval<kept_t<F>&&>(), std::declval<scope&>(),
+                                 unwrap(std::declval<kept_t<Args>&>())...));
+    using value = typename task_value<called>::type;
+    return run_scoped<value, kept_t<F>, kept_t<Args>...>(to_keep(std::forward<F>(body)), at,
+                                                         to_keep(std::forward<Args>(args))...);
+}
+}
+
+/// Runs `body(scope, args…)` and then waits for all children that it spawned: the recommended form, in
+/// which children may borrow what belongs to the caller, since the caller waits here.
+/// Returns  what the body returned; the error of a child that failed before it. Throws the first exception.
+template <class F>
+auto scoped(F&& body, std::source_location at = std::source_location::current()) {
+    return detail::make_scoped(at, std::forward<F>(body));
+}
+template <class F, class A>
+auto scoped(F&& body, A&& a, std::source_location at = std::source_location::current()) {
+    return detail::make_scoped(at, std::forward<F>(body), std::forward<A>(a));
+}
+template <class F, class A, class B>
+auto scoped(F&& body, A&& a, B&& b, std::source_location at = std::source_location::current()) {
+    return detail::make_scoped(at, std::forward<F>(body), std::forward<A>(a), std::forward<B>(b));
+}
+template <class F, class A, class B, class C>
+auto scoped(F&& body, A&& a, B&& b, C&& c, std::source_location at = std::source_location::current()) {
+    return detail::make_scoped(at, std::forward<F>(body), std::forward<A>(a), std::forward<B>(b),
+                               std::forward<C>(c));
 }
 }

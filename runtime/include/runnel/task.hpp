@@ -21,6 +21,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "detail/await_hazard.hpp"
 #include "detail/check.hpp"
 #include "detail/worker_local.hpp"
 
@@ -110,6 +111,10 @@ struct promise_base {
         } else if constexpr (operation<Op>) {
             static_assert(!std::is_lvalue_reference_v<Op> || awaited_as_lvalue<Op>,
                           "an operation refers to its arguments: await it in the expression that makes it");
+            static_assert(
+                std::is_lvalue_reference_v<Op> || !awaited_by_name_only<Op>,
+                "g++ 12 would destroy what this closure captured twice: name the handle on the line "
+                "before, auto end = go(…); then co_await end");
             await_at = where;
             return op.awaiter();
         } else {
@@ -242,9 +247,20 @@ private:
 
 /// For parts of the library that drive a task themselves (go, scopes, when_all).
 struct task_access {
+    /// Still the task's. check()s that there is one.
     template <class T>
-    static std::coroutine_handle<task_promise<T>> release(task<T>&& from) noexcept {
-        return std::exchange(from.frame_, {});
+    static std::coroutine_handle<task_promise<T>> frame_of(
+        const task<T>& of, std::source_location at = std::source_location::current()) noexcept {
+        check(static_cast<bool>(of), "task: started after it was moved from", at);
+        return of.frame_;
+    }
+    /// Now the caller's.
+    template <class T>
+    static std::coroutine_handle<task_promise<T>> release(
+        task<T>&& from, std::source_location at = std::source_location::current()) noexcept {
+        const auto frame = frame_of(from, at);
+        from.frame_ = {};
+        return frame;
     }
 };
 }

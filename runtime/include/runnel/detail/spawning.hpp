@@ -21,6 +21,7 @@
 #include "../from.hpp"
 #include "../result.hpp"
 #include "../task.hpp"
+#include "await_hazard.hpp"
 
 namespace runnel::detail {
 
@@ -231,29 +232,36 @@ class spawner {
 public:
     template <class F>
     auto spawn(F&& f, std::source_location at = std::source_location::current()) {
-        return self().start(body(std::forward<F>(f)), at);
+        return spawn_body<F>(body(std::forward<F>(f)), at);
     }
     template <class F, class A>
     auto spawn(F&& f, A&& a, std::source_location at = std::source_location::current()) {
-        return self().start(body(std::forward<F>(f), std::forward<A>(a)), at);
+        return spawn_body<F, A>(body(std::forward<F>(f), std::forward<A>(a)), at);
     }
     template <class F, class A, class B>
     auto spawn(F&& f, A&& a, B&& b, std::source_location at = std::source_location::current()) {
-        return self().start(body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b)), at);
+        return spawn_body<F, A, B>(body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b)), at);
     }
     template <class F, class A, class B, class C>
     auto spawn(F&& f, A&& a, B&& b, C&& c, std::source_location at = std::source_location::current()) {
-        return self().start(
+        return spawn_body<F, A, B, C>(
             body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c)), at);
     }
     template <class F, class A, class B, class C, class D>
     auto spawn(F&& f, A&& a, B&& b, C&& c, D&& d, std::source_location at = std::source_location::current()) {
-        return self().start(body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
-                                 std::forward<C>(c), std::forward<D>(d)),
-                            at);
+        return spawn_body<F, A, B, C, D>(body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
+                                              std::forward<C>(c), std::forward<D>(d)),
+                                         at);
     }
 
 private:
-    Self& self() noexcept { return static_cast<Self&>(*this); }
+    template <class F, class... Args, class T>
+    auto spawn_body(task<T> body, std::source_location at) {
+        Self& self = static_cast<Self&>(*this);
+        if constexpr (std::is_void_v<decltype(self.start(std::move(body), at))>)
+            self.start(std::move(body), at);
+        else
+            return named_if_need_be<F, Args...>(self.start(std::move(body), at));
+    }
 };
 }
