@@ -72,6 +72,14 @@ public:
         return bottom_.load(std::memory_order_relaxed) <= top_.load(std::memory_order_relaxed);
     }
 
+    /// Any thread: a hint.
+    std::size_t size() const noexcept {
+        // relaxed: a figure for people.
+        const std::int64_t count =
+            bottom_.load(std::memory_order_relaxed) - top_.load(std::memory_order_relaxed);
+        return count > 0 ? static_cast<std::size_t>(count) : 0;
+    }
+
 private:
     std::atomic<fork_branch*>& slot(std::int64_t index) noexcept { return slots_[index % capacity]; }
 

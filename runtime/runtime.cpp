@@ -41,26 +41,6 @@ unsigned runtime::workers() const noexcept { return static_cast<unsigned>(core_-
 
 const char* runtime::driver_name() const noexcept { return core_->drivers->name(); }
 
-runtime_counts runtime::counts() const noexcept {
-    runtime_counts sum;
-    for (const auto& each : core_->workers) {
-        const detail::worker_counts& counts = each->counts;
-        sum.started += counts.started.get();
-        sum.ended += counts.ended.get();
-        sum.polls += counts.polls.get();
-        sum.steal_tries += counts.steal_tries.get();
-        sum.steals += counts.steals.get();
-        sum.parks += counts.parks.get();
-        sum.wakes_sent += counts.wakes_sent.get();
-        const detail::driver_counts io = each->io_counts();
-        sum.submitted += io.submitted;
-        sum.completed += io.completed;
-        sum.enters += io.enters;
-        sum.helped += io.helped;
-    }
-    return sum;
-}
-
 detail::task_block* runtime::start_frame(std::coroutine_handle<> frame, detail::promise_base& promise,
                                          detail::task_end_base& end, std::source_location at) {
     promise.on_done = &end;

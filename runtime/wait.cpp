@@ -46,10 +46,12 @@ bool parked(const task_block& task) noexcept {
 
 unsigned outcome_of(task_block& task) {
     const unsigned code = code_of(task.word.load(std::memory_order_relaxed));  // relaxed: parked() acquired
-    if (code != wait_code::cancelled)
+    if (code != wait_code::cancelled) {
         task.refused = 0;
-    else if (task.refused >= brake_throws_at)
-        throw cancellation_ignored();
+        return code;
+    }
+    if (worker* here = current_worker(); here != nullptr) here->counts.cancelled.add();
+    if (task.refused >= brake_throws_at) throw cancellation_ignored();
     return code;
 }
 }

@@ -4,7 +4,9 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <bit>
 #include <cassert>
+#include <utility>
 
 #include "cpu_budget.hpp"
 #include "frames.hpp"
@@ -53,6 +55,13 @@ static nanoseconds_t spin_time(const options& how) {
 worker::worker(runtime_core& of, unsigned number)
     : core(of), index(number), spin_ns_(spin_time(of.settings)), random_(number + 1) {}
 
+void latency_counts::add(nanoseconds_t time) noexcept {
+    const auto us = static_cast<std::uint64_t>(time > 0 ? time : 0) / 1000;
+    const auto bucket = static_cast<std::size_t>(std::bit_width(us));
+    buckets[bucket < latency_histogram::bucket_count ? bucket : latency_histogram::bucket_count - 1].add();
+    sum_ns.add(static_cast<std::uint64_t>(time > 0 ? time : 0));
+}
+
 // --- Making tasks ready ----------------------------------------------------------------------------
 
 void worker::push_next(task_block& task) noexcept {
@@ -67,6 +76,11 @@ void worker::push_next(task_block& task) noexcept {
 }
 
 void worker::push_ready(task_block& task) noexcept {
+    if (time_the_next_) [[unlikely]] {
+        time_the_next_ = false;
+        timed_ = &task;
+        timed_since_ = driver_->now();
+    }
     if (!ready.push(task)) [[unlikely]] {
         task_block* half[run_queue::capacity / 2 + 1];
         const std::uint32_t count = ready.pop_half(half);
@@ -175,6 +189,7 @@ void worker::tick() noexcept {
     tasks_since_tick_ = 0;
     tick_asked_.store(false, std::memory_order_relaxed);  // relaxed: a hint
     counts.ticks.add();
+    time_the_next_ = true;
     driver_->poll();
     tick_time = driver_->now();
     if (timers.earliest() <= tick_time) timers.fire_due(tick_time);
@@ -301,6 +316,7 @@ void worker::sleep(bool was_searching) noexcept {
         int seen = awake;
         if (state_.compare_exchange_strong(seen, asleep)) {
             counts.parks.add();
+            if (std::exchange(slept_, true)) counts.spurious.add();
             driver_->wait(timers.earliest());
             tick_time = driver_->now();  // a task that runs before the next tick is not to think it long ago
         }
@@ -314,6 +330,11 @@ void worker::run_task(task_block& task) noexcept {
     if (task.routed && task.pinned != index && task.pinned < core.workers.size()) [[unlikely]] {
         core.workers[task.pinned]->post(task);
         return;
+    }
+    slept_ = false;
+    if (&task == timed_) [[unlikely]] {
+        timed_ = nullptr;
+        latency.add(driver_->now() - timed_since_);
     }
     running = &task;
     turn_of_.store(&task, std::memory_order_relaxed);  // relaxed: a hint

@@ -33,6 +33,7 @@
 #include <runnel/detail/driver.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/detail/worker_local.hpp>
+#include <runnel/metrics.hpp>
 #include "fork_deque.hpp"
 #include "injector.hpp"
 #include "run_queue.hpp"
@@ -58,7 +59,15 @@ private:
 };
 
 struct worker_counts {
-    counter started, ended, polls, steal_tries, steals, parks, wakes_sent, ticks, helped, next_hits;
+    counter started, ended, polls, steal_tries, steals, parks, spurious, wakes_sent, ticks, helped, next_hits,
+        cancelled;
+};
+
+/// From ready to running: one task in 61 that goes into the ready queue is timed.
+struct latency_counts {
+    counter buckets[latency_histogram::bucket_count];
+    counter sum_ns;
+    void add(nanoseconds_t time) noexcept;
 };
 
 class alignas(128) worker final : public worker_local {
@@ -132,6 +141,7 @@ public:
     run_queue ready;
     fork_deque forks;
     worker_counts counts;
+    latency_counts latency;
     std::uint64_t last_id = 0;
 
 private:
@@ -157,6 +167,10 @@ private:
     unsigned next_in_a_row_ = 0;
     unsigned forks_in_a_row_ = 0;
     bool searching_ = false;
+    bool slept_ = false;                 // and nothing has run since
+    bool time_the_next_ = false;         // that goes into `ready`
+    const task_block* timed_ = nullptr;  // that one; another worker may have stolen it
+    nanoseconds_t timed_since_ = 0;
     const nanoseconds_t spin_ns_;  // 0: never; so when there are more workers than processors
     std::uint64_t random_ = 0;
     steering* steering_ = nullptr;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <doctest/doctest.h>
 #include <sys/resource.h>
+#include <runnel/metrics.hpp>
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
 
@@ -86,8 +87,8 @@ TEST_CASE("runtime: counts what it did, and still knows it after the stop") {
     rn::runtime here(workers(2));
     for (int i = 0; i < 10; ++i) (void)here.spawn(gives, i).wait();
     here.stop().value();
-    CHECK(here.counts().polls == 10);
-    CHECK(here.counts().ended >= 10);  // started by this thread, ended by the workers
+    CHECK(here.metrics().total.polls == 10);
+    CHECK(here.metrics().total.ended >= 10);  // started by this thread, ended by the workers
 }
 
 void start_and_stop(const rn::options& how, int round) {

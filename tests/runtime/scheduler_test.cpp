@@ -1,6 +1,7 @@
 // The scheduler: no wake-up is lost, nobody starves, tasks move between workers whole, and an idle process sleeps.
 #include <dirent.h>
 #include <doctest/doctest.h>
+#include <runnel/metrics.hpp>
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
 
@@ -351,7 +352,7 @@ TEST_CASE("wakes: two tasks that wake each other stay on one worker") {
     };
     const long before = sleeps_of_process();
     CHECK(here.spawn(both).wait());
-    const auto counts = here.counts();
+    const auto counts = here.metrics().total;
     CHECK(counts.wakes_sent < static_cast<std::uint64_t>(rounds) / 50);
     CHECK(counts.steals < static_cast<std::uint64_t>(rounds) / 50);
     CHECK(sleeps_of_process() - before < rounds / 20);
@@ -375,6 +376,6 @@ TEST_CASE("wakes: a mutex that many tasks want does not make workers sleep and w
         CHECK(sum == 8L * rounds);
     };
     CHECK(here.spawn(all).wait());
-    CHECK(here.counts().wakes_sent < static_cast<std::uint64_t>(8 * rounds));
+    CHECK(here.metrics().total.wakes_sent < static_cast<std::uint64_t>(8 * rounds));
 }
 }

@@ -1,5 +1,6 @@
 // options.spin: a worker that looks for work before it sleeps.
 #include <doctest/doctest.h>
+#include <runnel/metrics.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -29,7 +30,7 @@ TEST_CASE("spin: work from outside and deadlines are found, whether a worker spi
 
 TEST_CASE("spin: a worker that has found nothing goes to sleep") {
     rn::runtime rt(spinning(1));
-    const auto parks = [&rt] { return rt.counts().parks; };
+    const auto parks = [&rt] { return rt.metrics().total.parks; };
     rt.spawn(answer, 1).wait().value();
     for (const auto before = parks(); parks() == before;) rt.spawn(nap).wait().value();
 }

@@ -20,6 +20,8 @@
 
 namespace runnel {
 
+struct runtime_metrics;
+
 namespace detail {
 class driver_factory;
 }
@@ -96,15 +98,6 @@ private:
     driver_maker drivers_from_ = nullptr;
 };
 
-/// Counts of a runtime since it was started, summed over its workers.
-struct runtime_counts {
-    std::uint64_t started = 0, ended = 0;  // tasks
-    std::uint64_t polls = 0;               // resumptions
-    std::uint64_t steal_tries = 0, steals = 0;
-    std::uint64_t parks = 0, wakes_sent = 0;
-    std::uint64_t submitted = 0, completed = 0, enters = 0, helped = 0;  // I/O
-};
-
 /// Workers, and the tasks that they run.
 class runtime : public detail::spawner<runtime> {
 public:
@@ -127,7 +120,8 @@ public:
     context root() const noexcept;
     unsigned workers() const noexcept;
     const char* driver_name() const noexcept;
-    runtime_counts counts() const noexcept;
+    /// What it has done, in numbers: metrics.hpp. Threads: any, until the destructor.
+    runtime_metrics metrics() const;
     /// What its tasks do: see dump.hpp. Threads: any, until the destructor.
     std::string dump_tasks() const;
 
