@@ -15,6 +15,14 @@ namespace runnel::detail {
 using namespace word_bits;
 
 namespace {
+/// running_task(), inlined where each wait passes twice.
+task_block& self() noexcept {
+    const worker_local* here = tls_worker;
+    if (here != nullptr && here->running != nullptr) [[likely]]
+        return *here->running;
+    return running_task();  // says what is wrong
+}
+
 /// The word of a wait that ended without parking. release: a canceller may read it; it only matters
 /// that it is not armed.
 void end_unparked(task_block& task, unsigned code) noexcept {
@@ -92,13 +100,15 @@ arming arm(task_block& task, std::uint64_t ticket, std::coroutine_handle<> await
 }
 
 bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
-    task_block& task = running_task();
+    task_block& task = self();
     if (!may_wait(task)) [[unlikely]]
         return refuse(task, awaiter);
     const std::uint64_t ticket = next_ticket(task);
     wait_object* object = only.object();
-    note_wait(task, &only);
-    if (object == nullptr) return arm(task, ticket, awaiter) != arming::cancelled;
+    if (object == nullptr) {
+        note_wait(task, &only);
+        return arm(task, ticket, awaiter) != arming::cancelled;
+    }
     object->lock.lock();
     late_wake wake;
     if (only.try_now(wake)) {
@@ -107,6 +117,7 @@ bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
         return go_on(task, 0, awaiter);
     }
     only.enlist(task, ticket);
+    note_wait(task, &only);
     const arming how = arm(task, ticket, awaiter);
     if (how != arming::parked) [[unlikely]]
         only.delist();
@@ -115,7 +126,7 @@ bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
 }
 
 unsigned resume_one(wait_case& only) {
-    task_block& task = running_task();
+    task_block& task = self();
     if (parked(task)) {
         // relaxed: parked() acquired.
         const unsigned code = code_of(task.word.load(std::memory_order_relaxed));
@@ -185,11 +196,10 @@ int try_cases(wait_case* const* cases, std::size_t count, choice order, late_wak
 
 bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
                   std::coroutine_handle<> awaiter) noexcept {
-    task_block& task = running_task();
+    task_block& task = self();
     if (!may_wait(task)) [[unlikely]]
         return refuse(task, awaiter);
     const std::uint64_t ticket = next_ticket(task);
-    note_wait(task, nullptr);
     locked_objects objects(cases, count);
     late_wake wake;
     const int ready = try_cases(cases, count, order, wake);
@@ -200,6 +210,7 @@ bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
     }
     for (std::size_t i = 0; i < count; ++i)
         if (cases[i]->object() != nullptr) cases[i]->enlist(task, ticket_for(ticket, i));
+    note_wait(task, nullptr);
     const arming how = arm(task, ticket, awaiter);
     // Without a lock of ours nothing keeps a task that a dump held from going on: and nothing was enlisted.
     if (how != arming::parked && !objects.empty()) [[unlikely]] {
@@ -210,7 +221,7 @@ bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
 }
 
 unsigned resume_many(wait_case* const* cases, std::size_t count) {
-    task_block& task = running_task();
+    task_block& task = self();
     if (parked(task)) {
         // relaxed: parked() acquired.
         const unsigned code = code_of(task.word.load(std::memory_order_relaxed));

@@ -297,6 +297,7 @@ bool worker::work_in_sight() const noexcept {
 /// Returns whether there may be a task now.
 bool worker::spin() noexcept {
     if (spin_ns_ == 0 || !core.idle.start_spinning()) return false;
+    turn_of_.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint
     const nanoseconds_t until = driver_->now() + spin_ns_;
     nanoseconds_t now = 0;
     bool found = false;
@@ -316,7 +317,9 @@ void worker::sleep(bool was_searching) noexcept {
         int seen = awake;
         if (state_.compare_exchange_strong(seen, asleep)) {
             counts.parks.add();
-            if (std::exchange(slept_, true)) counts.spurious.add();
+            if (std::exchange(polls_when_asleep_, counts.polls.get()) == counts.polls.get())
+                counts.spurious.add();
+            turn_of_.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint
             driver_->wait(timers.earliest());
             tick_time = driver_->now();  // a task that runs before the next tick is not to think it long ago
         }
@@ -331,7 +334,6 @@ void worker::run_task(task_block& task) noexcept {
         core.workers[task.pinned]->post(task);
         return;
     }
-    slept_ = false;
     if (&task == timed_) [[unlikely]] {
         timed_ = nullptr;
         latency.add(driver_->now() - timed_since_);
@@ -349,7 +351,6 @@ void worker::run_task(task_block& task) noexcept {
         push_next(*running);
     }
     running = nullptr;
-    turn_of_.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint
 }
 
 void worker::run() noexcept {

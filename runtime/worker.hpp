@@ -123,7 +123,7 @@ public:
     std::uint64_t heartbeat() const noexcept {
         return heartbeat_.load(std::memory_order_relaxed);
     }  // relaxed: a hint
-    /// The task that has the turn, or null. Its block may be another's by the time that it is looked at.
+    /// The task that has the turn or had the last one before the worker fell asleep, or null. Its block may be another's by the time that it is looked at.
     const task_block* turn_of() const noexcept {
         return turn_of_.load(std::memory_order_relaxed);
     }  // relaxed: a hint
@@ -167,10 +167,10 @@ private:
     unsigned next_in_a_row_ = 0;
     unsigned forks_in_a_row_ = 0;
     bool searching_ = false;
-    bool slept_ = false;                 // and nothing has run since
     bool time_the_next_ = false;         // that goes into `ready`
     const task_block* timed_ = nullptr;  // that one; another worker may have stolen it
     nanoseconds_t timed_since_ = 0;
+    std::uint64_t polls_when_asleep_ = UINT64_MAX;
     const nanoseconds_t spin_ns_;  // 0: never; so when there are more workers than processors
     std::uint64_t random_ = 0;
     steering* steering_ = nullptr;
