@@ -20,6 +20,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <runnel/detail/driver.hpp>
+
 namespace runnel::detail {
 
 /// The system call; tests put one here that fails, or that takes less than it is given.
@@ -28,6 +30,9 @@ using enter_function = int (*)(unsigned fd, unsigned to_submit, unsigned min_com
 int system_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void* argument,
                  std::size_t argument_bytes) noexcept;
 
+/// The driver's clock, in nanoseconds; tests put one here that does something when it is read.
+using clock_function = std::int64_t (*)() noexcept;
+
 struct ring_options {
     unsigned sq_entries = 256;
     // Room for the completions of so many operations at once. More may be in flight (most of them wait
@@ -35,6 +40,7 @@ struct ring_options {
     unsigned cq_entries = 4096;
     unsigned flags_withheld = 0;  // what an older kernel would not know: for tests
     enter_function enter = system_enter;
+    clock_function clock = monotonic_now;
 };
 
 class ring {

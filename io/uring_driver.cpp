@@ -54,7 +54,9 @@ void pause_processor() noexcept {
 }
 }
 
-uring_driver::uring_driver(const ring_options& options) : ring_(options) { allow_kicks(); }
+uring_driver::uring_driver(const ring_options& options) : clock_(options.clock), ring_(options) {
+    allow_kicks();
+}
 
 uring_driver::~uring_driver() {
     lock_.lock();
@@ -63,7 +65,7 @@ uring_driver::~uring_driver() {
     lock_.unlock();
     while (kernel_holds_ > 0) {  // U3
         enter(ring_.submit_and_wait(pause_ns * 100));
-        reap();
+        locked_reap();
     }
     while (owed_messages_ > 0 || cancellers_.load() > 0) {  // U4
         sched_yield();
@@ -80,7 +82,7 @@ void uring_driver::cancel_everything() noexcept {
     slots_.for_each([&](const uring_slot& slot) {
         if (slot.at == uring_slot::phase::in_kernel) cancel_one(slot.user_data());
     });
-    if (doorbell_armed_.load()) cancel_one(doorbell_data);
+    if (doorbell_armed_) cancel_one(doorbell_data);
 }
 
 // --- Operations ------------------------------------------------------------------------------------
@@ -125,29 +127,30 @@ unsigned uring_driver::poll() noexcept {
     const unsigned ended = locked_take_in();
     if (worth_entering()) enter(ring_.submit_and_collect());
     note_processor();
-    return ended + reap();
+    return ended + locked_reap();
 }
 
 unsigned uring_driver::wait(nanoseconds_t deadline) noexcept {
-    const unsigned ended = locked_take_in();
+    lock_.lock();
+    const unsigned ended = take_in();
     const nanoseconds_t timeout = deadline == no_deadline ? no_deadline : deadline - now();
-    if (ended == 0 && timeout > 0 && fall_asleep())
+    sleeping_ = ended == 0 && timeout > 0 && fall_asleep();
+    lock_.unlock();
+    if (sleeping_ && inbox_.load() == nullptr)  // U2
         sleep_in_kernel(timeout);
     else if (worth_entering())
         enter(ring_.submit_and_collect());
     state_.exchange(awake);  // an exchange: what was written before the wake() that it may replace is seen
     note_processor();
+    const std::lock_guard guard(lock_);
+    sleeping_ = false;
     return ended + reap();
 }
 
+/// Not while something is left that nobody would wake us for; nor deaf.
 bool uring_driver::fall_asleep() noexcept {
     int seen = awake;
-    return state_.compare_exchange_strong(seen, asleep) && !owner_has_work();  // U2
-}
-
-/// What only the owner would do, and nobody would wake it for.
-bool uring_driver::owner_has_work() const noexcept {
-    return inbox_.load() != nullptr || has_delayed_.load() || !doorbell_armed_.load();
+    return !some_left() && doorbell_armed_ && state_.compare_exchange_strong(seen, asleep);
 }
 
 void uring_driver::sleep_in_kernel(nanoseconds_t timeout) noexcept {
@@ -163,18 +166,25 @@ void uring_driver::wake() noexcept {
 
 bool uring_driver::stranded() const noexcept {
     return ring_.unsubmitted() != 0 || ring_.has_completions() || ring_.has_task_work() ||
-           ring_.overflowed() || inbox_.load() != nullptr || has_delayed_.load();
+           ring_.overflowed() || inbox_.load() != nullptr ||
+           has_left_.load(std::memory_order_relaxed);  // relaxed: a hint
 }
 
 unsigned uring_driver::help() noexcept {
     if (!lock_.try_lock()) return 0;  // the owner is there, or another helper
+    if (sleeping_) {                  // it is back; what it finds when it enters the kernel ends its sleep
+        lock_.unlock();
+        return 0;
+    }
     unsigned ended = take_in();
     lock_.unlock();
     if (worth_entering()) enter(ring_.submit_and_collect());
     if (ring_.has_task_work()) fetch_put_off();
-    ended += reap();
+    {
+        const std::lock_guard guard(lock_);
+        if (!sleeping_) ended += reap();  // U5
+    }
     count(counters_.helped, ended);
-    if (owner_has_work() && state_.load() == asleep) wake();
     return ended;
 }
 
@@ -226,15 +236,20 @@ unsigned uring_driver::locked_take_in() noexcept {
 unsigned uring_driver::take_in() noexcept {
     take_messages();
     const unsigned ended = publish_delayed();
-    // relaxed: these two are only changed under the lock.
-    if (!doorbell_armed_.load(std::memory_order_relaxed)) doorbell_armed_.store(arm_doorbell());
-    const bool some_left = messages_ != nullptr || !delayed_.empty();
-    if (has_delayed_.load(std::memory_order_relaxed) != some_left) has_delayed_.store(some_left);
+    if (!doorbell_armed_) doorbell_armed_ = arm_doorbell();
+    note_what_is_left();
     return ended;
 }
 
+bool uring_driver::some_left() const noexcept { return messages_ != nullptr || !delayed_.empty(); }
+
+void uring_driver::note_what_is_left() noexcept {
+    // relaxed: the lock orders the changes; to others it is a hint.
+    has_left_.store(some_left(), std::memory_order_relaxed);
+}
+
 void uring_driver::take_messages() noexcept {
-    // relaxed: a look; whoever pushes later wakes the owner, or is seen by fall_asleep().
+    // relaxed: a look; whoever pushes later wakes the owner, or is seen by its second look.
     if (messages_ == nullptr && inbox_.load(std::memory_order_relaxed) != nullptr)
         messages_ = inbox_.exchange(nullptr);
     while (messages_ != nullptr) {
@@ -273,7 +288,7 @@ unsigned uring_driver::publish_delayed() noexcept {
 void uring_driver::delay(uring_slot& slot) noexcept {
     slot.at = uring_slot::phase::delayed;
     delayed_.push(slot);
-    has_delayed_.store(true);
+    note_what_is_left();
 }
 
 bool uring_driver::publish(uring_slot& slot) noexcept {
@@ -310,8 +325,12 @@ bool uring_driver::arm_doorbell() noexcept {
 
 // --- 3: what comes out -----------------------------------------------------------------------------
 
-unsigned uring_driver::reap() noexcept {
+unsigned uring_driver::locked_reap() noexcept {
     const std::lock_guard guard(lock_);
+    return reap();
+}
+
+unsigned uring_driver::reap() noexcept {
     unsigned ended = 0;
     while (const io_uring_cqe* completion = ring_.front()) {
         const std::uint64_t user_data = completion->user_data;
@@ -328,7 +347,7 @@ unsigned uring_driver::complete(std::uint64_t user_data, int status, unsigned fl
     if (user_data == doorbell_data) {
         if ((flags & IORING_CQE_F_MORE) == 0) {
             --kernel_holds_;
-            doorbell_armed_.store(false);
+            doorbell_armed_ = false;
         }
         return 0;
     }
@@ -378,7 +397,7 @@ std::size_t uring_driver::in_flight() const noexcept {
     return in_flight_.load(std::memory_order_relaxed);  // relaxed: a hint
 }
 
-nanoseconds_t uring_driver::now() const noexcept { return monotonic_now(); }
+nanoseconds_t uring_driver::now() const noexcept { return clock_(); }
 
 std::uint64_t uring_driver::strays() const noexcept {
     return counters_.strays.load(std::memory_order_relaxed);  // relaxed: a figure for people
@@ -403,7 +422,7 @@ class uring_drivers final : public driver_factory {
 public:
     explicit uring_drivers(const ring_options& options) noexcept : options_(options) {}
     std::unique_ptr<driver> make(unsigned) override { return std::make_unique<uring_driver>(options_); }
-    nanoseconds_t now() const noexcept override { return monotonic_now(); }
+    nanoseconds_t now() const noexcept override { return options_.clock(); }
     const char* name() const noexcept override { return "io_uring"; }
 
 private:

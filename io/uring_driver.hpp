@@ -8,8 +8,8 @@
 //   1  under the lock: take the messages in (what to cancel), publish what was delayed, arm the doorbell;
 //   2  enter the kernel, if anything is published or put off;
 //   3  under the lock: each completion ends, or continues, an operation.
-// wait() does the same, but in 2 it announces that it sleeps, looks once more for messages, then sleeps.
-// help() is poll() by another worker, for an owner that is busy with a long task.
+// wait() does the same, but at the end of 1 it announces that it sleeps, looks once more for messages, then
+// sleeps. help() is poll() by another worker, for an owner that is busy with a long task.
 //
 // Waking
 //   awake --wake--> woken --wait--> awake            a wake() before the sleep ends it (D2 of driver.hpp)
@@ -22,7 +22,9 @@
 //   U3  each request ends by one last completion, also when it was cancelled, and the driver is not gone
 //       before that: the destructor cancels what is left and waits;
 //   U4  nor is it gone before each canceller has sent its message and let go: a plain thread may come late,
-//       when the task that it cancelled has already ended.
+//       when the task that it cancelled has already ended;
+//   U5  from its announcement until it is back the owner's ring is its own: what a helper took out then could
+//       be the doorbell's, or leave something to do that the owner would oversleep.
 //
 // More operations may be in flight than the completion queue has room for. Bounding them would let some
 // that wait for ever, idle connections, keep out others that could go on. When too many complete at once
@@ -77,15 +79,17 @@ private:
     bool publish(uring_slot& slot) noexcept;
     bool publish_cancel(std::uint64_t user_data) noexcept;
     void delay(uring_slot& slot) noexcept;
+    bool some_left() const noexcept;
+    void note_what_is_left() noexcept;
+    bool fall_asleep() noexcept;
 
     // 2, without it.
     int enter(int status) noexcept;
     bool worth_entering() noexcept;
-    bool fall_asleep() noexcept;
-    bool owner_has_work() const noexcept;
     void sleep_in_kernel(nanoseconds_t timeout) noexcept;
     void note_processor() noexcept;
     void fetch_put_off() noexcept;
+    unsigned tidy_up() noexcept;
 
     // 3, under the lock.
     unsigned reap() noexcept;
@@ -94,7 +98,10 @@ private:
     unsigned finish(uring_slot& slot) noexcept;
 
     unsigned locked_take_in() noexcept;
+    unsigned locked_reap() noexcept;
     void cancel_everything() noexcept;
+
+    const clock_function clock_;
 
     // Read and written by whoever drives:
     mutable spin_lock lock_;
@@ -105,14 +112,15 @@ private:
     std::size_t kernel_holds_ = 0;    // requests whose last completion is to come, with the doorbell's
     std::size_t owed_messages_ = 0;   // operations that are over, but a canceller still looks at them
     bool closing_ = false;
+    bool doorbell_armed_ = false;
+    bool sleeping_ = false;  // the owner does, or is about to: U5
 
     // Looked at by others, without the lock:
     alignas(64) std::atomic<io_request*> inbox_{nullptr};  // a stack of messages
     enum state : int { awake, asleep, woken };
     std::atomic<int> state_{awake};
-    std::atomic<bool> doorbell_armed_{false};
-    std::atomic<bool> has_delayed_{false};  // delayed slots or messages
-    std::atomic<int> processor_{-1};        // where the owner was seen last
+    std::atomic<bool> has_left_{false};  // delayed slots or messages
+    std::atomic<int> processor_{-1};     // where the owner was seen last
     std::atomic<std::size_t> in_flight_{0};
     std::atomic<int> cancellers_{0};
 

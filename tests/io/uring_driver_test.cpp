@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "bare_read.hpp"
 #include "support/build_kind.hpp"
 #include "support/level.hpp"
 #include "tools.hpp"
@@ -58,52 +59,6 @@ TEST_CASE("driver: a wake from another thread ends the sleep, each time") {
 }
 
 // --- One operation, without a runtime ----------------------------------------------------------------
-
-namespace {
-
-namespace bits = detail::word_bits;
-
-/// A read of one byte whose task is held, as by a dump: the driver completes it, and nothing is scheduled.
-/// The test plays the canceller, in slow motion.
-class bare_read {
-public:
-    explicit bare_read(detail::uring_driver& driver) : driver_(driver) {
-        REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_) == 0);
-        action_.fd = ends_[0];
-        action_.data = &byte_;
-        action_.bytes = 1;
-        request_ = driver_.prepare(action_, task_);
-        task_.word = bits::epoch_step | bits::armed_io | bits::held;
-        driver_.start(*request_);
-    }
-    ~bare_read() {
-        close(ends_[0]);
-        close(ends_[1]);
-    }
-    bare_read(const bare_read&) = delete;
-    bare_read& operator=(const bare_read&) = delete;
-
-    void send_byte() { CHECK(write(ends_[1], "x", 1) == 1); }
-    void ask_to_take_back() { task_.word |= bits::take_back; }  // the first half of a cancel,
-    void send_message() { driver_.cancel(*request_); }          // and the second
-
-    bool over() const { return (task_.word & bits::state_mask) != bits::armed_io; }
-    void wait_until_over() {
-        while (!over()) driver_.wait(detail::no_deadline);
-    }
-    std::size_t moved() const { return action_.moved; }
-    int error() const { return action_.error; }
-    const detail::io_request* request() const { return request_; }
-
-private:
-    detail::uring_driver& driver_;
-    int ends_[2] = {-1, -1};
-    char byte_ = 0;
-    detail::task_block task_;
-    detail::io_action action_{.kind = detail::io_kind::receive};
-    detail::io_request* request_ = nullptr;
-};
-}
 
 TEST_CASE("driver: an operation ends with its bytes, or by its cancel with ECANCELED") {
     detail::uring_driver driver{detail::ring_options{}};
@@ -245,6 +200,71 @@ TEST_CASE("driver: when more operations complete than the queue has room for, al
     CHECK(runtime.spawn(complete_at_once, 300).wait());
     // The overflow has ended the doorbell's poll; it must be armed again, or none of these is noticed.
     for (int i = 0; i < 100; ++i) CHECK(runtime.spawn([]() -> rn::task<> { co_return; }).wait());
+}
+
+namespace {
+
+/// Reads in flight, with bytes for all of them: more than the completion queue takes.
+std::vector<std::unique_ptr<bare_read>> overflow(detail::uring_driver& driver) {
+    std::vector<std::unique_ptr<bare_read>> reads;
+    for (int i = 0; i < 100; ++i) {
+        reads.push_back(std::make_unique<bare_read>(driver));
+        driver.poll();
+    }
+    for (const auto& read : reads) read->send_byte();
+    return reads;
+}
+
+bool all_over(const std::vector<std::unique_ptr<bare_read>>& reads) {
+    return std::all_of(reads.begin(), reads.end(), [](const auto& read) { return read->over(); });
+}
+}
+
+TEST_CASE("driver: an owner that never sleeps is given what overflowed") {
+    detail::uring_driver driver(tiny_ring());
+    const auto reads = overflow(driver);
+    for (int i = 0; i < 100; ++i) driver.poll();  // 16 at a time
+    CHECK(all_over(reads));
+    CHECK(driver.counts().overflows > 0);
+}
+
+TEST_CASE("driver: a helper sees that something overflowed, and fetches it") {
+    detail::uring_driver driver(tiny_ring());
+    const auto reads = overflow(driver);
+    std::thread([&] {
+        while (driver.stranded()) driver.help();
+    }).join();
+    CHECK(all_over(reads));
+}
+
+TEST_CASE("driver: a helper hands over what a busy owner has published") {
+    detail::uring_driver driver{detail::ring_options{}};
+    driver.poll();
+    bare_read read(driver);
+    read.send_byte();
+    std::thread([&] {
+        while (driver.stranded()) driver.help();
+    }).join();
+    CHECK(read.over());
+    CHECK(read.moved() == 1);
+}
+
+TEST_CASE("driver: a helper sees the messages to a busy owner, and carries them out") {
+    detail::uring_driver driver(tiny_ring());  // which has no room for all of them at once
+    std::vector<std::unique_ptr<bare_read>> reads;
+    for (int i = 0; i < 20; ++i) {
+        reads.push_back(std::make_unique<bare_read>(driver));
+        driver.poll();
+    }
+    CHECK_FALSE(driver.stranded());
+    for (const auto& read : reads) {
+        read->ask_to_take_back();
+        read->send_message();
+    }
+    std::thread([&] {
+        while (driver.stranded()) driver.help();
+    }).join();
+    CHECK(all_over(reads));
 }
 
 // --- A kernel that refuses -------------------------------------------------------------------------
