@@ -342,10 +342,12 @@ void worker::run_task(task_block& task) noexcept {
     turn_of_.store(&task, std::memory_order_relaxed);  // relaxed: a hint
     budget = turn_budget_;
     counts.polls.add();
-    // relaxed: a hint, one writer.
-    heartbeat_.store(heartbeat_.load(std::memory_order_relaxed) + 1,
-                     std::memory_order_relaxed);  // relaxed: a hint
+    trace_ring* const into = trace();
+    if (into != nullptr) [[unlikely]]
+        trace_turn_begins(*into, task);
     task.leaf.resume();
+    if (into != nullptr) [[unlikely]]
+        trace_turn_ends(*into);
     if (put_aside) {  // W3: a chain was cut; `running` may be another by now
         running->leaf = std::exchange(put_aside, {});
         push_next(*running);
@@ -467,19 +469,25 @@ void schedule(task_block& task) noexcept {
     worker* here = current_worker();
     runtime_core* core =
         task.runtime.load(std::memory_order_relaxed);  // relaxed: set when the task was started
-    if (here != nullptr && &here->core == core && !task.routed) [[likely]]
+    if (here != nullptr && &here->core == core && !task.routed) [[likely]] {
+        if (trace_ring* into = here->trace(); into != nullptr) [[unlikely]]
+            here->trace_wake(*into, task);
         here->push_next(task);
-    else
+    } else {
         route(task, *core);
+    }
 }
 
 void schedule_back(task_block& task) noexcept {
     worker* here = current_worker();
     runtime_core* core =
         task.runtime.load(std::memory_order_relaxed);  // relaxed: set when the task was started
-    if (here != nullptr && &here->core == core && !task.routed)
+    if (here != nullptr && &here->core == core && !task.routed) {
+        if (trace_ring* into = here->trace(); into != nullptr) [[unlikely]]
+            here->trace_wake(*into, task);
         here->push_ready(task);
-    else
+    } else {
         route(task, *core);
+    }
 }
 }

@@ -39,6 +39,7 @@
 #include "run_queue.hpp"
 #include "task_slab.hpp"
 #include "timers.hpp"
+#include "trace_ring.hpp"
 
 namespace runnel::detail {
 
@@ -120,19 +121,27 @@ public:
         return next_.load(std::memory_order_relaxed) != nullptr ||
                inbox_.load(std::memory_order_relaxed) != nullptr;  // relaxed: as above
     }
-    std::uint64_t heartbeat() const noexcept {
-        return heartbeat_.load(std::memory_order_relaxed);
-    }  // relaxed: a hint
-    /// The task that has the turn or had the last one before the worker fell asleep, or null. Its block may be another's by the time that it is looked at.
+    /// Goes up with each turn.
+    std::uint64_t heartbeat() const noexcept { return counts.polls.get(); }
+    /// Who has the turn, or had the last one before the worker fell asleep, or null. The block may be another
+    /// task's by the time that it is looked at.
     const task_block* turn_of() const noexcept {
-        return turn_of_.load(std::memory_order_relaxed);
-    }  // relaxed: a hint
+        return turn_of_.load(std::memory_order_relaxed);  // relaxed: a hint
+    }
     bool stale() const noexcept { return stale_.load(std::memory_order_relaxed); }       // relaxed: a hint
     void set_stale(bool now) noexcept { stale_.store(now, std::memory_order_relaxed); }  // relaxed: a hint
     /// What only a helper can serve while this worker is busy: I/O, timers, its next task.
     bool needs_help(nanoseconds_t now) const noexcept;
     /// Called by another worker; ready tasks go to that one's queues. Returns whether there was any.
     bool help(worker& helper, nanoseconds_t now) noexcept;
+
+    // --- Trace: in trace.cpp ---
+    void start_trace(std::size_t events);
+    void stop_trace() noexcept;
+    std::vector<trace_event> trace_events();
+    /// Null when none is wanted. Cost: a load.
+    trace_ring* trace() const noexcept { return trace_.load(std::memory_order_relaxed); }  // relaxed: a hint
+    void trace_wake(trace_ring& into, const task_block& task) noexcept;
 
     runtime_core& core;
     const unsigned index;
@@ -155,6 +164,8 @@ private:
     bool take_messages() noexcept;
     void tick() noexcept;
     void help_others() noexcept;
+    void trace_turn_begins(trace_ring& into, const task_block& task) noexcept;
+    void trace_turn_ends(trace_ring& into) noexcept;
     void run_task(task_block& task) noexcept;
     bool work_in_sight() const noexcept;
     bool spin() noexcept;
@@ -176,8 +187,11 @@ private:
     steering* steering_ = nullptr;
     int turn_budget_ = budget_per_resumption;  // 1 when driven: each co_await is a point of decision
 
+    std::atomic<trace_ring*> trace_{nullptr};
+    spin_lock trace_lock_;  // guards the next
+    std::vector<std::unique_ptr<trace_ring>> trace_rings_;
+
     alignas(64) std::atomic<task_block*> next_{nullptr};
-    std::atomic<std::uint64_t> heartbeat_{0};
     std::atomic<const task_block*> turn_of_{nullptr};
 
     alignas(64) std::atomic<task_block*> inbox_{nullptr};  // a stack through queue_next
