@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <runnel/channel.hpp>
 #include <runnel/select.hpp>
+#include <runnel/sync.hpp>
 
 #include <cmath>
 #include <memory>
@@ -344,6 +345,27 @@ TEST_CASE("select: the end of another context, and the end of a task, are cases"
         auto joined = co_await rn::select(silent.recv(), task.join());
         REQUIRE(joined.index() == 1);
         CHECK(joined.take<1>().value() == 42);
+    });
+}
+
+TEST_CASE("select: what is waited for by its name stands for itself: a handle for its join, an event for its wait") {
+    on_workers(1, []() -> rn::task<> {
+        rn::channel<int> silent(0);
+        rn::event ready;
+        auto task = rn::go([]() -> rn::task<int> { co_return 42; });
+        auto joined = co_await rn::select(silent.recv(), task, ready);
+        REQUIRE(joined.index() == 1);
+        CHECK(joined.take<1>().value() == 42);
+        CHECK(!task.joinable());
+
+        auto waits = rn::go([](rn::event& door) -> rn::task<> { co_await door; }, rn::borrow(ready));
+        CHECK(!rn::try_select(waits, ready));
+        const auto opens = [](rn::event& door) -> rn::task<> { co_return void(door.set()); };
+        rn::go(opens, rn::borrow(ready));
+        auto opened = co_await rn::select(rn::in_order, ready, silent.recv(), waits);
+        CHECK(opened.index() == 0);
+        CHECK(rn::try_select(ready).get<0>());
+        CHECK(co_await rn::select(waits));
     });
 }
 

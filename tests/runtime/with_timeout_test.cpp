@@ -135,6 +135,26 @@ TEST_CASE("with_timeout: limits a lock, an event and a join") {
     });
 }
 
+TEST_CASE("with_timeout, with_context and shielded take a handle and an event by their names") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::event door;
+        const auto through = [](rn::event& of) -> rn::task<int> {
+            co_await of;
+            co_return 7;
+        };
+        auto end = rn::go(through, rn::borrow(door));
+        CHECK((co_await rn::with_timeout(1ms, door)).error() == rn::errc::timed_out);
+        CHECK((co_await rn::with_timeout(1ms, end)).error() == rn::errc::timed_out);
+        auto [ctx, cancel] = rn::with_cancel(rn::background());
+        cancel();
+        CHECK((co_await rn::with_context(ctx, door)).error() == rn::errc::cancelled);
+        CHECK((co_await rn::with_context(ctx, end)).error() == rn::errc::cancelled);
+        door.set();
+        CHECK(co_await rn::shielded(door));
+        CHECK((co_await rn::with_timeout(1ms, end)).value() == 7);
+    });
+}
+
 TEST_CASE("with_timeout: an operation of the kernel that takes a limit is given it") {
     struct kernel_operation {
         std::int64_t limit = 0;

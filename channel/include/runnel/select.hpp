@@ -16,8 +16,8 @@
 //
 //   S1  all objects are locked while the cases are tried, so two selects that face each other on a channel
 //       without room do meet: the second finds the first either before it tries or in the queue;
-//   S2  operations that come as rvalues are moved into the select; a join_handle or an event, which are
-//       waited for as lvalues, are referred to.
+//   S2  operations are moved into the select. A join_handle and an event, which are waited for by name, are none
+//       but may stand for one: `handle` for handle.join(), `ready` for ready.wait().
 //
 // Not taken: callbacks per case: by-value captures in an awaited expression are destroyed twice by g++ 12,
 // and a `switch` can `break`, `co_return` and `co_await`. Starting all and cancelling the losers: a loser that
@@ -96,23 +96,24 @@ private:
 
 namespace detail {
 
-/// An rvalue is moved into the select; an lvalue must be meant to be awaited as one.
+/// Says what is wrong with an argument of select().
 template <class Op>
-constexpr bool may_be_case() noexcept {
+constexpr void require_case() noexcept {
     using op = std::remove_cvref_t<Op>;
+    constexpr bool temporary = awaited_as_lvalue<op> && !std::is_lvalue_reference_v<Op>;
+    static_assert(!temporary, "this is waited for by its name: auto end = go(…) first, then select(end, …)");
     static_assert(!is_task<op>, "a task is no case: go(…) it, and select on its join_handle");
-    static_assert(is_task<op> || selectable<op>,
+    static_assert(temporary || is_task<op> || selectable<meant_t<Op>>,
                   "this operation is no case of a select, because it cannot be taken back once it has begun: "
                   "select on its buffered form, or put with_timeout() around it");
     static_assert(!std::is_lvalue_reference_v<Op> || awaited_as_lvalue<op>,
                   "an operation refers to its arguments: make it in the select that waits for it");
-    return !is_task<op> && selectable<op>;
 }
 
 template <class Op>
 constexpr std::size_t cases_of() noexcept {
-    if constexpr (may_be_case<Op>())
-        return std::remove_cvref_t<Op>::case_count;
+    if constexpr (selectable<Op>)
+        return Op::case_count;
     else
         return 0;  // already reported
 }
@@ -121,13 +122,13 @@ constexpr std::size_t cases_of() noexcept {
 template <choice Order, class... Ops>
 class [[nodiscard]] select_operation {
 public:
-    using result_type = selected<typename std::remove_cvref_t<Ops>::result_type...>;
+    using result_type = selected<typename Ops::result_type...>;
     static constexpr std::size_t case_count = (cases_of<Ops>() + ... + 0);
     static constexpr choice order = Order;
     static_assert(case_count > 0, "a select without cases never ends: say co_await current_context().done()");
     static_assert(case_count <= 64, "a select has 64 cases at most, those of the operations in it counted");
 
-    explicit select_operation(Ops&&... ops) noexcept : ops_(std::forward<Ops>(ops)...) {}
+    explicit select_operation(Ops&&... ops) noexcept : ops_(std::move(ops)...) {}
     select_operation(select_operation&&) noexcept = default;
 
     void gather(wait_case** out) noexcept { gather_from<0>(out); }
@@ -187,15 +188,18 @@ private:
 /// Order         a task that waits has its place in the queue of each case.
 /// Cost          no allocation; the lock of each case's object, two passes. One case costs as without select.
 template <class... Ops>
-[[nodiscard]] detail::select_operation<detail::choice::fair, Ops...> select(Ops&&... ops) noexcept {
-    return detail::select_operation<detail::choice::fair, Ops...>(std::forward<Ops>(ops)...);
+[[nodiscard]] auto select(Ops&&... ops) noexcept {
+    (detail::require_case<Ops>(), ...);
+    return detail::select_operation<detail::choice::fair, detail::meant_t<Ops>...>(
+        detail::meant_by<Ops>(ops)...);
 }
 
 /// The same with priority: of several that can happen at once, the first as written.
 template <class... Ops>
-[[nodiscard]] detail::select_operation<detail::choice::in_order, Ops...> select(in_order_t,
-                                                                                Ops&&... ops) noexcept {
-    return detail::select_operation<detail::choice::in_order, Ops...>(std::forward<Ops>(ops)...);
+[[nodiscard]] auto select(in_order_t, Ops&&... ops) noexcept {
+    (detail::require_case<Ops>(), ...);
+    return detail::select_operation<detail::choice::in_order, detail::meant_t<Ops>...>(
+        detail::meant_by<Ops>(ops)...);
 }
 
 /// Go's select with a default: does one of `ops` if it can happen now, without waiting.

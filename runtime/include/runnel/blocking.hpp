@@ -137,27 +137,15 @@ private:
 
 /// What blocking() gives.
 template <class R>
-class [[nodiscard]] blocking_operation final : public detail::blocking_case {
+class [[nodiscard]] blocking_operation final
+    : public detail::single_case<blocking_operation<R>, detail::result_of<R>, detail::blocking_case> {
 public:
-    using result_type = detail::result_of<R>;
-    static constexpr std::size_t case_count = 1;
-    static constexpr detail::choice order = detail::choice::fair;
-
-    explicit blocking_operation(detail::job_of<R>* job) noexcept : blocking_case(job) {}
+    explicit blocking_operation(detail::job_of<R>* job) noexcept : blocking_operation::single_case(job) {}
     blocking_operation(blocking_operation&&) noexcept = default;
-
-    detail::await_one<blocking_operation> awaiter() noexcept {
-        return detail::await_one<blocking_operation>(*this);
+    detail::result_of<R> complete(unsigned) {
+        if (const std::error_code why = this->refused()) return why;
+        return detail::take_result(static_cast<detail::job_of<R>*>(this->job_)->out);
     }
-    void gather(detail::wait_case** out) noexcept { *out = this; }
-    result_type fail(std::error_code error) noexcept { return error; }
-    result_type complete(unsigned) {
-        if (refused()) return refused();
-        return detail::take_result(static_cast<detail::job_of<R>*>(job_)->out);
-    }
-
-private:
-    using blocking_case::job_;
 };
 
 /// Runs f(args…) on a thread where it may block. Callable and arguments are moved (or copied) into the

@@ -47,19 +47,10 @@ struct context_key {
 };
 
 /// `co_await ctx.done()`: ends when the context is cancelled, with true; or when the waiting task's own is.
-class [[nodiscard]] done_operation final : public detail::wait_case {
+class [[nodiscard]] done_operation final : public detail::single_case<done_operation, result<>> {
 public:
-    using result_type = result<>;
-    static constexpr std::size_t case_count = 1;
-    static constexpr detail::choice order = detail::choice::fair;
-
     explicit done_operation(detail::context_node* of) noexcept : of_(of) {}
     done_operation(done_operation&&) noexcept = default;
-
-    detail::await_one<done_operation> awaiter() noexcept { return detail::await_one<done_operation>(*this); }
-    void gather(detail::wait_case** out) noexcept { *out = this; }
-    result<> complete(unsigned) noexcept { return {}; }
-    result<> fail(std::error_code error) noexcept { return error; }
 
     detail::wait_object* object() noexcept override;
     bool try_now(detail::late_wake&) noexcept override;
@@ -245,6 +236,10 @@ using awaited_type = decltype(std::declval<awaiter_of<Op>&>().await_resume());
 /// What with_context, shielded and with_timeout(task) give: to be awaited at once.
 template <class Op>
 class [[nodiscard]] swapped_operation {
+    static_assert(
+        !awaited_by_name_only<Op>,
+        "g++ 12 would destroy what this closure captured twice: name the handle on the line before");
+
 public:
     using result_type = awaited_type<Op>;
     swapped_operation(Op&& op, swap_kind kind, context with, clock::duration in) noexcept
@@ -277,23 +272,23 @@ context with_value(const context& parent, const context_key<T>& key, U&& value) 
 /// Runs `op` (a task or an operation) so that it ends when `ctx` *or* the task's own context is
 /// cancelled; inside, current_context() has the values of `ctx` first.
 template <class Op>
-detail::swapped_operation<std::remove_cvref_t<Op>> with_context(context ctx, Op&& op) {
+detail::swapped_operation<detail::meant_t<Op>> with_context(context ctx, Op&& op) {
     static_assert(!detail::always_shielded<Op>, "a scope's join() listens to no context: cancel() the scope");
-    return {std::forward<Op>(op), detail::swap_kind::add, std::move(ctx), {}};
+    return {detail::meant_by<Op>(op), detail::swap_kind::add, std::move(ctx), {}};
 }
 
 /// Runs `op` so that no cancellation reaches it: for what must be done at the end. The only thing that
 /// removes a context. The values stay.
 template <class Op>
-detail::swapped_operation<std::remove_cvref_t<Op>> shielded(Op&& op) {
-    return {std::forward<Op>(op), detail::swap_kind::shield, {}, {}};
+detail::swapped_operation<detail::meant_t<Op>> shielded(Op&& op) {
+    return {detail::meant_by<Op>(op), detail::swap_kind::shield, {}, {}};
 }
 
 /// Runs a task, or an operation that is no select case, under a deadline. When its result can hold an
 /// error and it ended because of this deadline, the error is errc::timed_out; a task<T> without
 /// errors gives its value, late or not: its waits inside have seen deadline_exceeded.
 template <class Rep, class Period, class Op>
-    requires(!detail::selectable<Op> && !detail::takes_limit<Op> &&
+    requires(!detail::selectable<detail::meant_t<Op>> && !detail::takes_limit<Op> &&
              detail::operation<std::remove_cvref_t<Op>>)
 detail::swapped_operation<std::remove_cvref_t<Op>> with_timeout(std::chrono::duration<Rep, Period> in,
                                                                 Op&& op) {

@@ -43,19 +43,13 @@ class join_handle;
 
 /// The end of a task as an operation: made by join_handle::join(). A select case.
 template <class T>
-class [[nodiscard]] join_operation final : public detail::join_case {
+class [[nodiscard]] join_operation final
+    : public detail::single_case<join_operation<T>, detail::result_of<T>, detail::join_case> {
 public:
-    using result_type = detail::result_of<T>;
-    static constexpr bool awaited_as_lvalue = true;
-    static constexpr std::size_t case_count = 1;
-    static constexpr detail::choice order = detail::choice::fair;
-
-    explicit join_operation(join_handle<T>& of) noexcept : join_case(of.block_), handle_(&of) {}
+    explicit join_operation(join_handle<T>& of) noexcept
+        : join_operation::single_case(of.block_), handle_(&of) {}
     join_operation(join_operation&&) noexcept = default;
-    detail::await_one<join_operation> awaiter() noexcept { return detail::await_one<join_operation>(*this); }
-    void gather(detail::wait_case** out) noexcept { *out = this; }
-    result_type complete(unsigned) { return handle_->take(); }
-    result_type fail(std::error_code error) noexcept { return error; }
+    detail::result_of<T> complete(unsigned) { return handle_->take(); }
 
 private:
     join_handle<T>* handle_;
@@ -64,7 +58,7 @@ private:
 /// The right to the result of a started task. Move-only; dropped, it detaches (H1).
 /// An object of one thread at a time.
 template <class T>
-class join_handle {
+class join_handle : public detail::named_awaitable<join_handle<T>, join_operation<T>> {
 public:
     using value_type = T;
 
@@ -83,7 +77,8 @@ public:
         std::swap(refused_, other.refused_);
     }
 
-    /// Waits for the end of the task; `co_await handle` is the same.
+    /// Waits for the end of the task; `co_await handle` is the same, and so is `handle` in a select or a
+    /// with_timeout().
     /// Returns       its value; errc::stopping if it was refused because the runtime stops.
     /// Throws        what it threw.
     /// Cancellation  ends this wait, not the task; join again to learn how it ended.
@@ -92,6 +87,7 @@ public:
         detail::check(block_ != nullptr || refused_, "join_handle: empty (default-made or moved from)");
         return join_operation<T>(*this);
     }
+    join_operation<T> operation() noexcept { return join(); }
     /// The same for a plain thread. Misuse on a worker is check()ed.
     /// Returns       as above; errc::stopping also when the runtime gave up a task that did not stop.
     detail::result_of<T> wait() {
@@ -106,31 +102,12 @@ public:
     /// The number of the task, as in reports; 0 when there is none.
     std::uint64_t id() const noexcept;
 
-    // For await_transform: a handle is an operation that is awaited as an lvalue.
-    using result_type = detail::result_of<T>;
-    static constexpr bool awaited_as_lvalue = true;
-    auto awaiter() noexcept { return handle_awaiter(*this); }
-
 private:
     template <class>
     friend class join_operation;
     friend struct handle_access;
 
-    class handle_awaiter {
-    public:
-        explicit handle_awaiter(join_handle& of) noexcept : end_(of.join()), inner_(end_) {}
-        handle_awaiter(const handle_awaiter&) = delete;
-        handle_awaiter& operator=(const handle_awaiter&) = delete;
-        bool await_ready() const noexcept { return false; }
-        bool await_suspend(std::coroutine_handle<> awaiter) noexcept { return inner_.await_suspend(awaiter); }
-        result_type await_resume() { return inner_.await_resume(); }
-
-    private:
-        join_operation<T> end_;
-        detail::await_one<join_operation<T>> inner_;
-    };
-
-    result_type take() {
+    detail::result_of<T> take() {
         if (refused_) return errc::stopping;
         detail::check(!taken_, "join_handle: joined twice");
         detail::check(block_ != nullptr, "join_handle: moved while a task waited for it");

@@ -12,20 +12,10 @@
 namespace runnel {
 
 /// `co_await stopping()`: ends when the runtime begins to stop. A select case.
-class [[nodiscard]] stopping_operation final : public detail::wait_case {
+class [[nodiscard]] stopping_operation final : public detail::single_case<stopping_operation, result<>> {
 public:
-    using result_type = result<>;
-    static constexpr std::size_t case_count = 1;
-    static constexpr detail::choice order = detail::choice::fair;
-
     stopping_operation() noexcept = default;
     stopping_operation(stopping_operation&&) noexcept = default;
-    detail::await_one<stopping_operation> awaiter() noexcept {
-        return detail::await_one<stopping_operation>(*this);
-    }
-    void gather(detail::wait_case** out) noexcept { *out = this; }
-    result<> complete(unsigned) noexcept { return {}; }
-    result<> fail(std::error_code error) noexcept { return error; }
 
     detail::wait_object* object() noexcept override;
     bool try_now(detail::late_wake&) noexcept override;

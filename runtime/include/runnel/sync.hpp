@@ -49,19 +49,11 @@ private:
 };
 
 /// What mutex::lock() gives.
-class [[nodiscard]] lock_operation final : public detail::wait_case {
+class [[nodiscard]] lock_operation final : public detail::single_case<lock_operation, result<guard>> {
 public:
-    using result_type = result<guard>;
-    static constexpr std::size_t case_count = 1;
-    static constexpr detail::choice order = detail::choice::fair;
-
     explicit lock_operation(mutex& of) noexcept : of_(&of) {}
     lock_operation(lock_operation&&) noexcept = default;
-
-    detail::await_one<lock_operation> awaiter() noexcept { return detail::await_one<lock_operation>(*this); }
-    void gather(detail::wait_case** out) noexcept { *out = this; }
     result<guard> complete(unsigned) noexcept { return guard(*of_); }
-    result<guard> fail(std::error_code error) noexcept { return error; }
 
     detail::wait_object* object() noexcept override;
     bool try_now(detail::late_wake&) noexcept override;
@@ -113,21 +105,10 @@ inline void guard::unlock() noexcept {
 class event;
 
 /// What event::wait() gives.
-class [[nodiscard]] event_operation final : public detail::wait_case {
+class [[nodiscard]] event_operation final : public detail::single_case<event_operation, result<>> {
 public:
-    using result_type = result<>;
-    static constexpr std::size_t case_count = 1;
-    static constexpr detail::choice order = detail::choice::fair;
-
     explicit event_operation(event& of) noexcept : of_(&of) {}
     event_operation(event_operation&&) noexcept = default;
-
-    detail::await_one<event_operation> awaiter() noexcept {
-        return detail::await_one<event_operation>(*this);
-    }
-    void gather(detail::wait_case** out) noexcept { *out = this; }
-    result<> complete(unsigned) noexcept { return {}; }
-    result<> fail(std::error_code error) noexcept { return error; }
 
     detail::wait_object* object() noexcept override;
     bool try_now(detail::late_wake&) noexcept override;
@@ -140,7 +121,7 @@ private:
 };
 
 /// Something that has happened, or has not yet: a door that stays open once set, until reset.
-class event : detail::wait_object {
+class event : detail::wait_object, public detail::named_awaitable<event, event_operation> {
 public:
     event() noexcept = default;
     event(const event&) = delete;
@@ -157,13 +138,14 @@ public:
     /// Threads: any. True: what was written before set() is seen.
     bool is_set() noexcept;
 
-    /// Waits until it is set. A select case.
+    /// Waits until it is set; `co_await ready` is the same, and so is `ready` in a select or a with_timeout().
     /// Returns       success; an error when the wait was refused or ended.
     /// Cancellation  a cancel point on every call, also when it is set.
     /// Order         waiters go on in the order in which they came.
     /// Threads       a task's. What was written before set() is seen.
     /// Cost          one short spin lock; no allocation.
     event_operation wait() noexcept { return event_operation(*this); }
+    event_operation operation() noexcept { return wait(); }
 
 private:
     friend class event_operation;

@@ -74,17 +74,9 @@ private:
     timer_node node_;
 };
 
-class [[nodiscard]] sleep_operation final : public deadline_case {
+class [[nodiscard]] sleep_operation final : public single_case<sleep_operation, result<>, deadline_case> {
 public:
-    using result_type = result<>;
-    static constexpr std::size_t case_count = 1;
-    static constexpr choice order = choice::fair;
-
-    using deadline_case::deadline_case;
-    await_one<sleep_operation> awaiter() noexcept { return await_one<sleep_operation>(*this); }
-    void gather(wait_case** out) noexcept { *out = this; }
-    result<> complete(unsigned) noexcept { return {}; }
-    result<> fail(std::error_code error) noexcept { return error; }
+    sleep_operation(std::int64_t time, origin from) noexcept : single_case(time, from) {}
 };
 
 /// The limit of a with_timeout(): never ready at once, so that an operation that is ready always wins.
@@ -103,28 +95,25 @@ constexpr choice order_of() noexcept {
 }
 
 /// What with_timeout() gives: the cases of `Op`, and the limit as the last.
-/// `Op` is an lvalue reference for what is awaited as an lvalue.
 template <class Op>
 class [[nodiscard]] timed_operation {
-    using inner = std::remove_cvref_t<Op>;
-
 public:
-    using result_type = typename inner::result_type;
-    static constexpr std::size_t case_count = inner::case_count + 1;
+    using result_type = typename Op::result_type;
+    static constexpr std::size_t case_count = Op::case_count + 1;
     // The limit is never ready, so with one other case there is nothing to choose, and no luck to ask.
-    static constexpr choice order = inner::case_count == 1 ? choice::in_order : order_of<inner>();
+    static constexpr choice order = Op::case_count == 1 ? choice::in_order : order_of<Op>();
 
     timed_operation(std::int64_t limit, Op&& op) noexcept
-        : op_(std::forward<Op>(op)), limit_(limit, deadline_case::origin::wait) {}
+        : op_(std::move(op)), limit_(limit, deadline_case::origin::wait) {}
     timed_operation(timed_operation&&) noexcept = default;
 
     await_many<timed_operation> awaiter() noexcept { return await_many<timed_operation>(*this); }
     void gather(wait_case** out) noexcept {
         op_.gather(out);
-        out[inner::case_count] = &limit_;
+        out[Op::case_count] = &limit_;
     }
     result_type complete(unsigned index) {
-        return index == inner::case_count ? op_.fail(errc::timed_out) : op_.complete(index);
+        return index == Op::case_count ? op_.fail(errc::timed_out) : op_.complete(index);
     }
     result_type fail(std::error_code error) { return op_.fail(error); }
 
@@ -173,12 +162,13 @@ detail::sleep_operation sleep_until(std::chrono::time_point<clock, Duration> whe
 /// Order         an operation that is ready wins over a limit that has passed.
 /// Cost          one more case: O(log n) when the operation has to wait, nothing when it is ready.
 template <class Rep, class Period, class Op>
-    requires detail::selectable<Op>
-detail::timed_operation<Op> with_timeout(std::chrono::duration<Rep, Period> d, Op&& op) noexcept {
+    requires detail::selectable<detail::meant_t<Op>>
+detail::timed_operation<detail::meant_t<Op>> with_timeout(std::chrono::duration<Rep, Period> d,
+                                                          Op&& op) noexcept {
     static_assert(
         !std::is_lvalue_reference_v<Op> || detail::awaited_as_lvalue<Op>,
         "an operation refers to its arguments: give it to with_timeout() in the expression that makes it");
-    return {detail::saturated_nanoseconds(d), std::forward<Op>(op)};
+    return {detail::saturated_nanoseconds(d), detail::meant_by<Op>(op)};
 }
 
 template <class Rep, class Period, class Op>

@@ -81,19 +81,11 @@ private:
     bool resting_ = false;  // delay: the next tick is set when the kept one has been taken
 };
 
-class [[nodiscard]] tick_operation final : public wait_case {
+class [[nodiscard]] tick_operation final : public single_case<tick_operation, result<clock::time_point>> {
 public:
-    using result_type = result<clock::time_point>;
-    static constexpr std::size_t case_count = 1;
-    static constexpr choice order = choice::fair;
-
     explicit tick_operation(tick_source& of) noexcept : of_(&of) {}
     tick_operation(tick_operation&&) noexcept = default;
-
-    await_one<tick_operation> awaiter() noexcept { return await_one<tick_operation>(*this); }
-    void gather(wait_case** out) noexcept { *out = this; }
     result_type complete(unsigned) noexcept;
-    result_type fail(std::error_code error) noexcept { return error; }
 
     wait_object* object() noexcept override;
     bool try_now(late_wake&) noexcept override;

@@ -52,10 +52,6 @@ bool may_take_more(const channel_core* core) noexcept;
 /// What send and recv have in common. `core` null: Go's nil channel, never ready.
 class channel_case : public wait_case {
 public:
-    static constexpr std::size_t case_count = 1;
-    static constexpr choice order = choice::fair;
-
-    void gather(wait_case** out) noexcept { *out = this; }
     wait_object* object() noexcept final;
 
     /// The operation without waiting, cancelled context or not. Says whether it is decided: done, or
@@ -83,17 +79,13 @@ public:
 
 class send_case : public channel_case {
 public:
-    using result_type = sent;
-
-    sent complete(unsigned) noexcept { return went_through() ? sent() : sent(why()); }
-    sent fail(std::error_code error) noexcept { return error; }
-
     bool try_now(late_wake& wake) noexcept final;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
     void delist() noexcept final;
 
 protected:
     using channel_case::channel_case;
+    sent how_it_went() const noexcept { return went_through() ? sent() : sent(why()); }
 };
 
 class recv_case : public channel_case {

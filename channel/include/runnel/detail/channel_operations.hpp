@@ -19,23 +19,25 @@
 
 namespace runnel::detail {
 
-class [[nodiscard]] lent_send final : public send_case {
+class [[nodiscard]] lent_send final : public single_case<lent_send, sent, send_case> {
 public:
-    lent_send(channel_core* core, void* value) noexcept : send_case(core) { node_.slot = value; }
+    lent_send(channel_core* core, void* value) noexcept : single_case(core) { node_.slot = value; }
     lent_send(lent_send&& other) noexcept : lent_send(other.core_, other.node_.slot) {}
 
-    await_one<lent_send> awaiter() noexcept { return await_one<lent_send>(*this); }
+    sent complete(unsigned) noexcept { return how_it_went(); }
 };
 
 template <class T>
-class [[nodiscard]] owned_send final : public send_case {
+class [[nodiscard]] owned_send final : public single_case<owned_send<T>, sent, send_case> {
+    using base = single_case<owned_send<T>, sent, send_case>;
+
 public:
     template <class... Args>
-    explicit owned_send(channel_core* core, Args&&... args) : send_case(core), built_(may_take_more(core)) {
+    explicit owned_send(channel_core* core, Args&&... args) : base(core), built_(may_take_more(core)) {
         node_.slot = __builtin_addressof(value_);
         if (built_) ::new (node_.slot) T(std::forward<Args>(args)...);
     }
-    owned_send(owned_send&& other) noexcept : send_case(other.core_), built_(other.built_) {
+    owned_send(owned_send&& other) noexcept : base(other.core_), built_(other.built_) {
         node_.slot = __builtin_addressof(value_);
         if (built_) move_element<T>(node_.slot, other.node_.slot);
     }
@@ -43,9 +45,10 @@ public:
         if (built_) value_.~T();
     }
 
-    await_one<owned_send> awaiter() noexcept { return await_one<owned_send>(*this); }
+    sent complete(unsigned) noexcept { return this->how_it_went(); }
 
 private:
+    using base::node_;
     union {
         T value_;
     };
@@ -53,11 +56,11 @@ private:
 };
 
 template <class T>
-class [[nodiscard]] recv_operation final : public recv_case {
-public:
-    using result_type = result<T>;
+class [[nodiscard]] recv_operation final : public single_case<recv_operation<T>, result<T>, recv_case> {
+    using base = single_case<recv_operation<T>, result<T>, recv_case>;
 
-    explicit recv_operation(channel_core* core) noexcept : recv_case(core) {
+public:
+    explicit recv_operation(channel_core* core) noexcept : base(core) {
         node_.slot = __builtin_addressof(value_);
     }
     recv_operation(recv_operation&& other) noexcept : recv_operation(other.core_) {}
@@ -67,12 +70,12 @@ public:
 
     result<T> complete(unsigned) noexcept {
         if (went_through()) return result<T>(std::in_place, std::move(value_));
-        return result<T>(why());
+        return result<T>(this->why());
     }
-    result<T> fail(std::error_code error) noexcept { return result<T>(error); }
-    await_one<recv_operation> awaiter() noexcept { return await_one<recv_operation>(*this); }
 
 private:
+    using base::node_;
+    using base::went_through;
     union {
         T value_;  // lives once it went through
     };

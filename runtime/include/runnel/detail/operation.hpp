@@ -10,6 +10,9 @@
 //   fail(std::error_code)         the wait ended without: the result
 //   awaiter()                     for co_await alone: await_one, await_many
 //
+// Most are one case: single_case<Self, result_type> is all of that but complete(). What is waited for by its name, as a
+// join_handle or an event, is no operation but stands for one: named_awaitable.
+//
 // Adaptors wrap operations and are operations: with_timeout adds a timer's case, with_context the
 // case of the other context's end. select takes the cases of all its operations together. Whatever
 // the kernel cannot give back (a raw read into the caller's buffer) has an awaiter and no cases, so
@@ -21,6 +24,7 @@
 #include <cstddef>
 #include <system_error>
 #include <type_traits>
+#include <utility>
 
 #include "wait_case.hpp"
 
@@ -79,4 +83,71 @@ public:
 private:
     Op& op_;
 };
+
+/// An operation of one case, which it is itself: derived from this. `Case` is wait_case or a class between.
+/// complete() gives "done"; who has a value to give hides it by its own.
+template <class Self, class Result, class Case = wait_case>
+class single_case : public Case {
+public:
+    using result_type = Result;
+    static constexpr std::size_t case_count = 1;
+    static constexpr choice order = choice::fair;
+
+    await_one<Self> awaiter() noexcept { return await_one<Self>(static_cast<Self&>(*this)); }
+    void gather(wait_case** out) noexcept { *out = this; }
+    Result complete(unsigned) noexcept { return Result(); }
+    Result fail(std::error_code error) noexcept { return Result(error); }
+
+protected:
+    using Case::Case;
+    single_case() = default;
+    single_case(single_case&&) noexcept = default;
+    single_case& operator=(single_case&&) = delete;
+    ~single_case() = default;
+};
+
+/// The awaiter of an operation that lives in it.
+template <class Op>
+class await_own {
+public:
+    explicit await_own(Op&& op) noexcept : op_(std::move(op)), inner_(op_.awaiter()) {}
+    await_own(const await_own&) = delete;
+    await_own& operator=(const await_own&) = delete;
+
+    bool await_ready() const noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<> awaiter) noexcept { return inner_.await_suspend(awaiter); }
+    typename Op::result_type await_resume() { return inner_.await_resume(); }
+
+private:
+    Op op_;
+    decltype(std::declval<Op&>().awaiter()) inner_;
+};
+
+/// What is waited for by its name: Self::operation() makes the operation that `co_await x` means, and select(x, …) and
+/// with_timeout(d, x).
+template <class Self, class Op>
+class named_awaitable {
+public:
+    using result_type = typename Op::result_type;
+    static constexpr bool awaited_as_lvalue = true;
+    await_own<Op> awaiter() noexcept { return await_own<Op>(static_cast<Self&>(*this).operation()); }
+
+protected:
+    named_awaitable() = default;
+    ~named_awaitable() = default;
+};
+
+template <class Op>
+concept stands_for_operation = std::is_lvalue_reference_v<Op> && requires(Op op) { op.operation(); };
+
+/// The operation that an argument of select() or an adaptor means.
+template <class Op>
+decltype(auto) meant_by(std::remove_reference_t<Op>& op) noexcept {
+    if constexpr (stands_for_operation<Op>)
+        return op.operation();
+    else
+        return static_cast<Op&&>(op);
+}
+template <class Op>
+using meant_t = std::remove_cvref_t<decltype(meant_by<Op>(std::declval<std::remove_reference_t<Op>&>()))>;
 }
