@@ -173,24 +173,57 @@ private:
     std::size_t count_ = 0;
 };
 
-/// Step 3 for several: tries the cases in random order, so that each ready one is as likely.
-int try_cases(wait_case* const* cases, std::size_t count, choice order, late_wake& wake) noexcept {
-    if (order == choice::in_order) {
+/// Room for the order in which the cases of a fair wait are tried, and queue up: of two that stand in the same queue
+/// each is as likely to be found first.
+class turns {
+public:
+    turns(std::size_t count, choice order) : many_(order == choice::fair && count > few ? count : 0) {
+        drawn_ = order == choice::in_order ? nullptr : many_.empty() ? few_ : many_.data();
+    }
+    turns(const turns&) = delete;
+    turns& operator=(const turns&) = delete;
+    /// Null: as written.
+    std::uint16_t* drawn() noexcept { return drawn_; }
+
+private:
+    static constexpr std::size_t few = 64;
+    std::uint16_t few_[few];
+    std::vector<std::uint16_t> many_;
+    std::uint16_t* drawn_;
+};
+
+/// Step 3 for several: in random order, which is left in `turn`; or as written.
+int try_cases(wait_case* const* cases, std::size_t count, std::uint16_t* turn, late_wake& wake) noexcept {
+    if (turn == nullptr) {
         for (std::size_t i = 0; i < count; ++i)
             if (cases[i]->object() != nullptr && cases[i]->try_now(wake)) return static_cast<int>(i);
         return -1;
     }
-    std::uint16_t few[64];
-    std::vector<std::uint16_t> many(count > 64 ? count : 0);
-    std::uint16_t* left = count > 64 ? many.data() : few;
-    for (std::size_t i = 0; i < count; ++i) left[i] = static_cast<std::uint16_t>(i);
+    for (std::size_t i = 0; i < count; ++i) turn[i] = static_cast<std::uint16_t>(i);
     for (std::size_t n = count; n > 0; --n) {
         const std::size_t pick = n == 1 ? 0 : random_below(static_cast<std::uint32_t>(n));
-        wait_case* tried = cases[left[pick]];
-        if (tried->object() != nullptr && tried->try_now(wake)) return left[pick];
-        left[pick] = left[n - 1];
+        const std::uint16_t tried = turn[pick];
+        if (cases[tried]->object() != nullptr && cases[tried]->try_now(wake)) return tried;
+        turn[pick] = turn[n - 1];
+        turn[n - 1] = tried;
     }
     return -1;
+}
+
+/// Steps 4 to 6.
+arming park(task_block& task, wait_case* const* cases, std::size_t count, const std::uint16_t* turn,
+            bool locked, std::coroutine_handle<> awaiter) noexcept {
+    const std::uint64_t ticket = next_ticket(task);
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t each = turn != nullptr ? turn[i] : i;
+        if (cases[each]->object() != nullptr) cases[each]->enlist(task, ticket_for(ticket, each));
+    }
+    note_wait(task, nullptr);
+    const arming how = arm(task, ticket, awaiter);
+    // Without a lock of ours nothing keeps a task that a dump held from going on: and nothing was enlisted.
+    if (how != arming::parked && locked) [[unlikely]]
+        for (std::size_t i = 0; i < count; ++i) cases[i]->delist();
+    return how;
 }
 }
 
@@ -199,25 +232,54 @@ bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
     task_block& task = self();
     if (!may_wait(task)) [[unlikely]]
         return refuse(task, awaiter);
-    const std::uint64_t ticket = next_ticket(task);
     locked_objects objects(cases, count);
+    turns in_turn(count, order);
     late_wake wake;
-    const int ready = try_cases(cases, count, order, wake);
+    const int ready = try_cases(cases, count, in_turn.drawn(), wake);
     if (ready >= 0) {
         objects.unlock();
         finish(wake);
         return go_on(task, static_cast<unsigned>(ready), awaiter);
     }
-    for (std::size_t i = 0; i < count; ++i)
-        if (cases[i]->object() != nullptr) cases[i]->enlist(task, ticket_for(ticket, i));
-    note_wait(task, nullptr);
-    const arming how = arm(task, ticket, awaiter);
-    // Without a lock of ours nothing keeps a task that a dump held from going on: and nothing was enlisted.
-    if (how != arming::parked && !objects.empty()) [[unlikely]] {
-        for (std::size_t i = 0; i < count; ++i) cases[i]->delist();
-    }
+    const arming how = park(task, cases, count, in_turn.drawn(), !objects.empty(), awaiter);
     objects.unlock();
     return how != arming::cancelled;
+}
+
+/// The same for one case and a limit. The lock of the timers comes out of the order of addresses, so it is taken
+/// only if that needs no waiting.
+static bool suspend_one_limited(task_block& task, wait_case* const* cases, wait_object& object,
+                                std::coroutine_handle<> awaiter) noexcept {
+    object.lock.lock();
+    late_wake wake;
+    if (cases[0]->try_now(wake)) {
+        object.lock.unlock();
+        finish(wake);
+        return go_on(task, 0, awaiter);
+    }
+    wait_object& timers = *cases[1]->object();
+    if (!timers.lock.try_lock()) {
+        object.lock.unlock();
+        return suspend_many(cases, 2, choice::in_order, awaiter);
+    }
+    const arming how = park(task, cases, 2, nullptr, true, awaiter);
+    timers.lock.unlock();
+    object.lock.unlock();
+    return how != arming::cancelled;
+}
+
+bool suspend_limited(wait_case* const* cases, std::size_t count, choice order,
+                     std::coroutine_handle<> awaiter) noexcept {
+    task_block& task = self();
+    if (!may_wait(task)) [[unlikely]]
+        return refuse(task, awaiter);
+    if (count == 2) {
+        wait_object* object = cases[0]->object();
+        if (object != nullptr) return suspend_one_limited(task, cases, *object, awaiter);
+    } else if (const int ready = try_many(cases, count - 1, order); ready >= 0) {
+        return go_on(task, static_cast<unsigned>(ready), awaiter);
+    }
+    return suspend_many(cases, count, order, awaiter);
 }
 
 unsigned resume_many(wait_case* const* cases, std::size_t count) {
@@ -239,7 +301,8 @@ unsigned resume_many(wait_case* const* cases, std::size_t count) {
 int try_many(wait_case* const* cases, std::size_t count, choice order) noexcept {
     late_wake wake;
     locked_objects objects(cases, count);
-    const int ready = try_cases(cases, count, order, wake);
+    turns in_turn(count, order);
+    const int ready = try_cases(cases, count, in_turn.drawn(), wake);
     objects.unlock();
     finish(wake);
     return ready;

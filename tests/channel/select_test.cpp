@@ -5,6 +5,7 @@
 #include <runnel/sync.hpp>
 
 #include <cmath>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -212,6 +213,72 @@ TEST_CASE("select: of those that are ready, each is as likely") {
     });
 }
 
+namespace {
+/// Of so many fair coins, would this be the number of heads? 5 sigma: of 1,700,000 fair ones one would not pass.
+bool looks_fair(int heads, int coins) { return std::abs(heads - coins / 2.0) < 2.5 * std::sqrt(coins); }
+
+rn::task<> send_0_or_1(rn::channel<int> to) {
+    for (bool more = true; more;) {
+        auto won = co_await rn::select(to.send(0), to.send(1));
+        more = won.index() == 0 ? won.get<0>().has_value() : won.get<1>().has_value();
+    }
+}
+rn::task<> recv_in_either(rn::channel<int> from, int* seconds) {
+    for (bool more = true; more;) {
+        auto won = co_await rn::select(from.recv(), from.recv());
+        more = won.index() == 0 ? won.get<0>().has_value() : won.get<1>().has_value();
+        if (more) *seconds += won.index() == 1;
+    }
+}
+}
+
+TEST_CASE("select: of two cases that wait in the same queue, each is as likely") {
+    on_workers(1, []() -> rn::task<> {
+        const int rounds = scaled(4'000, 400'000);
+        rn::channel<int> c(0);
+        rn::go(send_0_or_1, c);
+        int ones = 0;
+        for (int i = 0; i < rounds; ++i) {
+            (void)co_await rn::yield();  // now it waits
+            ones += c.try_recv().value();
+        }
+        c.close();
+        CAPTURE(ones);
+        CHECK(looks_fair(ones, rounds));
+
+        rn::channel<int> d(0);
+        int seconds = 0;
+        rn::go(recv_in_either, d, &seconds);
+        for (int i = 0; i < rounds; ++i) {
+            (void)co_await rn::yield();
+            d.try_send(i).value();
+        }
+        (void)co_await rn::yield();
+        d.close();
+        CAPTURE(seconds);
+        CHECK(looks_fair(seconds, rounds));
+        co_await settle();
+    });
+}
+
+TEST_CASE("select: in_order, of two cases that wait in the same queue, the first is found first") {
+    on_workers(1, []() -> rn::task<> {
+        rn::channel<int> c(0);
+        const auto send_in_order = [](rn::channel<int> to) -> rn::task<> {
+            for (int i = 0; i < 50; ++i) {
+                auto won = co_await rn::select(rn::in_order, to.send(0), to.send(1));
+                CHECK(won.index() == 0);
+            }
+        };
+        auto end = rn::go(send_in_order, c);
+        for (int i = 0; i < 50; ++i) {
+            (void)co_await rn::yield();
+            CHECK(c.try_recv().value() == 0);
+        }
+        co_await end;
+    });
+}
+
 TEST_CASE("select: the same channel may stand in several cases, as sender and as receiver") {
     on_workers(1, []() -> rn::task<> {
         rn::channel<int> c(0);
@@ -348,7 +415,8 @@ TEST_CASE("select: the end of another context, and the end of a task, are cases"
     });
 }
 
-TEST_CASE("select: what is waited for by its name stands for itself: a handle for its join, an event for its wait") {
+TEST_CASE("select: what is waited for by its name stands for itself: a handle for its join, an event for its "
+          "wait") {
     on_workers(1, []() -> rn::task<> {
         rn::channel<int> silent(0);
         rn::event ready;

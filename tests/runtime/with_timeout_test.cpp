@@ -7,6 +7,7 @@
 #include <runnel/time.hpp>
 
 #include "channel/tasks.hpp"
+#include "runtime/timers.hpp"
 #include "support/level.hpp"
 #include "support/virtual_time.hpp"
 
@@ -48,6 +49,28 @@ TEST_CASE("with_timeout: an operation that is ready wins over a limit that has p
             CHECK((co_await rn::with_timeout(limit, numbers.recv())).value() == 7);
             CHECK((co_await rn::with_timeout(limit, numbers.recv())).error() == rn::errc::timed_out);
         }
+    });
+}
+
+TEST_CASE("with_timeout: an operation that is ready does not touch the timers") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::channel<int> numbers(2), silent(0);
+        CHECK(numbers.try_send(1));
+        CHECK(numbers.try_send(2));
+        auto& timers = rn::detail::current_timers();
+        timers.lock.lock();  // whoever wanted it now would wait for ever
+        const auto one = co_await rn::with_timeout(1s, numbers.recv());
+        const auto two = co_await rn::with_timeout(1s, rn::select(silent.recv(), numbers.recv()));
+        timers.lock.unlock();
+        CHECK(one.value() == 1);
+        CHECK(two.index() == 1);
+    });
+}
+
+TEST_CASE("with_timeout: limits a sleep, which stands in the same timers") {
+    in_virtual_time([]() -> rn::task<> {
+        CHECK(co_await rn::with_timeout(2s, rn::sleep_for(1s)));
+        CHECK((co_await rn::with_timeout(1s, rn::sleep_for(2s))).error() == rn::errc::timed_out);
     });
 }
 

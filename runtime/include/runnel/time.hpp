@@ -107,7 +107,9 @@ public:
         : op_(std::move(op)), limit_(limit, deadline_case::origin::wait) {}
     timed_operation(timed_operation&&) noexcept = default;
 
-    await_many<timed_operation> awaiter() noexcept { return await_many<timed_operation>(*this); }
+    await_many<timed_operation, suspend_limited> awaiter() noexcept {
+        return await_many<timed_operation, suspend_limited>(*this);
+    }
     void gather(wait_case** out) noexcept {
         op_.gather(out);
         out[Op::case_count] = &limit_;
@@ -159,7 +161,7 @@ detail::sleep_operation sleep_until(std::chrono::time_point<clock, Duration> whe
 /// the whole, and limits may be nested. Tasks and operations of the kernel: see context.hpp.
 /// Returns       what the operation gives, or its failure with errc::timed_out.
 /// Cancellation  that of the operation.
-/// Order         an operation that is ready wins over a limit that has passed.
+/// Order         an operation that is ready wins, also over a limit that has passed already.
 /// Cost          one more case: O(log n) when the operation has to wait, nothing when it is ready.
 template <class Rep, class Period, class Op>
     requires detail::selectable<detail::meant_t<Op>>

@@ -60,7 +60,7 @@ private:
     Op& op_;
 };
 
-template <class Op>
+template <class Op, auto Suspend = suspend_many>
 class await_many {
 public:
     explicit await_many(Op& op) noexcept : op_(op) {}
@@ -71,7 +71,7 @@ public:
     bool await_suspend(std::coroutine_handle<> awaiter) noexcept {
         wait_case* cases[Op::case_count];
         op_.gather(cases);
-        return suspend_many(cases, Op::case_count, Op::order, awaiter);
+        return Suspend(cases, Op::case_count, Op::order, awaiter);
     }
     typename Op::result_type await_resume() {
         wait_case* cases[Op::case_count];

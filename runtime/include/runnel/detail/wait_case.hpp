@@ -118,6 +118,11 @@ bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
                   std::coroutine_handle<> awaiter) noexcept;
 unsigned resume_many(wait_case* const* cases, std::size_t count);
 
+/// The same when the last case is a time limit, which is never ready at once: tries the others first, so that what is
+/// ready takes no lock of the timers. With resume_many().
+bool suspend_limited(wait_case* const* cases, std::size_t count, choice order,
+                     std::coroutine_handle<> awaiter) noexcept;
+
 /// Tries the cases without waiting: index, or -1 when none was ready. Never refused by a cancelled
 /// context. Threads: any, also outside a runtime.
 int try_many(wait_case* const* cases, std::size_t count, choice order) noexcept;
