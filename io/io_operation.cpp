@@ -55,7 +55,7 @@ bool io_operation::suspend(std::coroutine_handle<> awaiter, io_alarms alarms) no
         return refuse(task, awaiter);
     }
     entered_ = on_->enter(lane_, alone_);
-    if (!entered_) return false;  // closed; reason() sees it
+    if (!entered_) return go_on(task, awaiter);  // closed; reason() sees it
     if (alarms.stopping != nullptr && has_begun(*alarms.stopping)) {
         progress_ = progress::stopped;
         return go_on(task, awaiter);

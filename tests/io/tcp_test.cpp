@@ -232,6 +232,25 @@ TEST_CASE("tcp: close ends what waits at the socket with errc::closed") {
 
 // --- Misuse ----------------------------------------------------------------------------------------
 
+TEST_CASE("tcp: a loop that overlooks that its stream is closed lets others run all the same") {
+    const auto overlook = [](rn::tcp_stream& stream, const bool& enough) -> rn::task<> {
+        while (!enough) {
+            auto chunk = co_await stream.recv();
+            CHECK(chunk.error() == rn::errc::closed);
+        }
+    };
+    const auto look_on = [=]() -> rn::task<> {
+        stream_pair ends = co_await connected_pair();
+        ends.first.close();
+        bool enough = false;
+        auto loop = rn::go(overlook, rn::borrow(ends.first), rn::borrow(enough));
+        CHECK(co_await rn::yield());  // the watchdog ends this if it does not come back
+        enough = true;
+        CHECK(co_await loop);
+    };
+    CHECK(run_on(1, look_on));
+}
+
 TEST_CASE("child: two tasks read one stream" * doctest::skip()) {
     const auto read_twice = []() -> rn::task<> {
         stream_pair ends = co_await connected_pair();
