@@ -36,8 +36,10 @@ void describe(CLI::App& app, command_line& given) {
     app.add_option("--listen", given.listen, "Address and port; port 0 takes a free one")
         ->capture_default_str();
     app.add_option("--workers", given.workers, "Threads; 0 is one per processor")->capture_default_str();
-    app.add_option("--queue", given.queues.limit, "Bytes that may wait for one subscriber, such as 32MB")
+    app.add_option("--queue", given.queues.limit,
+                   "Bytes that may wait for one subscriber, such as 32MB; 1TB at most")
         ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 40))  // -1 has become a very large number
         ->default_str("32MB");
     app.add_option("--slow", given.queues.slow, "What to do when they are more: drop-oldest or disconnect")
         ->transform(CLI::CheckedTransformer(policies))

@@ -5,35 +5,10 @@
 """
 import signal
 import socket
-import subprocess
 import sys
 import time
 
-
-def run(program, *options):
-    """-> (status, stdout, lines on stderr) of a program that ends by itself."""
-    done = subprocess.run([program, *options], capture_output=True, text=True, timeout=60, check=False)
-    return done.returncode, done.stdout, done.stderr.splitlines()
-
-
-def start(program):
-    """-> the running program, and where it listens."""
-    server = subprocess.Popen([program, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
-    host, port = server.stdout.readline().removeprefix("listening on ").strip().rsplit(":", 1)
-    return server, (host, int(port))
-
-
-def check_refusals(program):
-    status, text, _ = run(program, "--help")
-    assert status == 0 and "--listen" in text and "--workers" in text, text
-    for options, part in [(["--nonsense"], "nonsense"), (["--workers", "many"], "workers"),
-                          (["--listen", "nowhere"], "nowhere: Invalid argument"),
-                          (["--listen", "192.0.2.1:1"], "192.0.2.1:1: Cannot assign requested address")]:
-        status, text, lines = run(program, *options)
-        assert (status, text, len(lines)) == (1, "", 1) and part in lines[0], (options, status, text, lines)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        status, _, lines = run(program, "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
-        assert status == 1 and len(lines) == 1 and "Address already in use" in lines[0], lines
+from program import check_refusals, start
 
 
 def check_end(program, how, sanitized):
@@ -52,7 +27,7 @@ def check_end(program, how, sanitized):
 
 
 def main(program, *options):
-    check_refusals(program)
+    check_refusals(program, [])
     for how in (signal.SIGTERM, signal.SIGINT):
         check_end(program, how, "sanitized" in options)
     print("1 passed, 0 failed")

@@ -48,6 +48,21 @@ private:
     std::uint16_t port_ = 0;
 };
 
+bool connect_to(const running_broker& broker, int fd) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(broker.port());
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return ::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
+}
+
+bool takes_clients(const running_broker& broker) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool taken = connect_to(broker, fd);
+    ::close(fd);
+    return taken;
+}
+
 class blocking_client {
 public:
     explicit blocking_client(const running_broker& broker, int receive_buffer = 0) {
@@ -55,11 +70,7 @@ public:
         const timeval patience{20, 0};
         ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
         if (receive_buffer) ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
-        sockaddr_in to{};
-        to.sin_family = AF_INET;
-        to.sin_port = htons(broker.port());
-        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        REQUIRE(::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
+        REQUIRE(connect_to(broker, fd_));
     }
     ~blocking_client() { ::close(fd_); }
     blocking_client(const blocking_client&) = delete;
@@ -219,7 +230,8 @@ TEST_CASE("pubsub: a client that reads no replies is not read either") {
     CHECK(broker.stop());
 }
 
-TEST_CASE("pubsub: when it stops, clients get what is queued for them, and then the end") {
+TEST_CASE("pubsub: when it stops it takes no new clients; the others get what is queued for them, and then "
+          "the end") {
     running_broker broker;
     blocking_client reader(broker, 4096), idle(broker), writer(broker);
     reader.ask("SUBSCRIBE c\r\n", ":1\r\n");
@@ -227,6 +239,7 @@ TEST_CASE("pubsub: when it stops, clients get what is queued for them, and then 
     const std::string body(1'000'000, 'x');
     for (int i = 0; i < 10; ++i) writer.ask(publish(body));
     std::jthread stopping([&] { CHECK(broker.stop()); });
+    while (takes_clients(broker)) std::this_thread::yield();  // and new ones are refused at once
     CHECK(reader.hear().size() == 10 * message(body).size());
     CHECK(idle.hear().empty());
 }
