@@ -9,6 +9,9 @@
 //     started at server.cpp:22
 //     numbers 1025, 2049, 3073, …
 //
+// From a core file, or in a process that is attached to, gdb shows the same: `runnel tasks`, once
+// share/runnel/gdb/runnel.py of the installation has been sourced.
+//
 // Tasks that are alike are shown as one group, those that wait longest first. Times are those of the worker's
 // last tick, a few milliseconds old at most. What runs goes on running: nobody is stopped (task_dump.hpp).
 #pragma once
