@@ -67,7 +67,8 @@ rn::task<> cook(rn::receiver<int> orders, rn::receiver<int> urgent, rn::channel<
         }
         auto [left, right] = co_await rn::when_all(twice(*dish), twice(1));
         auto served = co_await rn::with_timeout(1ms, plates.send(left + right));
-        co_await note(in, served ? 's' : 'l');
+        const char how = served ? 's' : 'l';
+        co_await note(in, how);
     }
     plates.close();
 }
@@ -76,7 +77,8 @@ rn::task<> eat(rn::channel<int> plates, ledger& in) {
     for (;;) {
         auto plate = co_await plates.recv();
         if (!plate) co_return;
-        co_await note(in, *plate > 20 ? 'E' : 'e');
+        const char size = *plate > 20 ? 'E' : 'e';
+        co_await note(in, size);
         if (*plate % 3 == 0) co_await rn::sleep_for(2ms);
     }
 }
