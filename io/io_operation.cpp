@@ -13,6 +13,24 @@ namespace runnel::detail {
 
 namespace {
 
+/// For dumps.
+kernel_wait wait_of(io_kind kind) noexcept {
+    switch (kind) {
+        case io_kind::accept:
+            return kernel_wait::to_accept;
+        case io_kind::connect:
+            return kernel_wait::to_connect;
+        case io_kind::send:
+            return kernel_wait::to_send;
+        case io_kind::readability:
+            return kernel_wait::until_readable;
+        case io_kind::receive:
+        case io_kind::lease:
+            break;
+    }
+    return kernel_wait::to_receive;
+}
+
 nanoseconds_t from_now(nanoseconds_t limit) noexcept {
     const nanoseconds_t now = clock_now();
     return limit < no_deadline - now ? now + limit : no_deadline;
@@ -114,6 +132,8 @@ bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, io_a
         action_.error = ENOMEM;
         return go_on(task, awaiter);
     }
+    request->what = wait_of(action_.kind);
+    request->fd = action_.fd;
     const std::uint64_t wait = next_ticket(task);
     progress_ = progress::armed;
     if (!arm_io(task, *request, awaiter)) [[unlikely]] {

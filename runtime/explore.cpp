@@ -172,6 +172,7 @@ public:
         node_.ticket = ticket;
         by_.all_waiters().push_back(node_);
     }
+    detail::wait_subject subject() const noexcept override { return {"for all others to wait"}; }
     void delist() noexcept override {
         if (node_.linked()) by_.all_waiters().remove(node_);
     }

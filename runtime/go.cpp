@@ -280,6 +280,10 @@ void join_case::delist() noexcept {
     }
 }
 
+wait_subject join_case::subject() const noexcept {
+    return {"for the end of a task", nullptr, of_ != nullptr ? of_->id.get() : 0};
+}
+
 std::uint64_t block_id(const task_block& of) noexcept { return of.id; }
 kept_base& outcome_kept_by(const task_block& of) noexcept { return *static_cast<kept_base*>(of.owner); }
 

@@ -21,6 +21,12 @@ void dequeue(wait_list& waiters, wait_node& node) noexcept {
     if (node.linked()) waiters.remove(node);
 }
 
+/// For dumps: who runs here; 0 on a plain thread.
+std::uint64_t own_number() noexcept {
+    const worker_local* here = tls_worker;
+    return here != nullptr && here->running != nullptr ? here->running->id.get() : 0;
+}
+
 /// Claims the oldest waiter whose wait is not over yet; false when there is none.
 bool claim_first(wait_list& waiters, late_wake& wake) noexcept {
     while (wait_node* const node = waiters.pop_front()) {
@@ -70,6 +76,7 @@ result<guard> mutex::try_lock() noexcept {
     const std::lock_guard hold(wait_object::lock);
     if (taken_) return errc::not_available;
     taken_ = true;
+    owner_ = own_number();
     return guard(*this);
 }
 
@@ -82,13 +89,20 @@ void mutex::unlock() noexcept {
     late_wake next_owner;
     wait_object::lock.lock();
     taken_ = claim_first(waiters_, next_owner);  // L1: it passes from owner to owner without being free
+    if (taken_) owner_ = next_owner.task->id.get();
     wait_object::lock.unlock();
     finish(next_owner);
 }
 
 wait_object* lock_operation::object() noexcept { return of_; }
 
-bool lock_operation::try_now(late_wake&) noexcept { return !std::exchange(of_->taken_, true); }
+bool lock_operation::try_now(late_wake&) noexcept {
+    if (std::exchange(of_->taken_, true)) return false;
+    of_->owner_ = own_number();
+    return true;
+}
+
+wait_subject lock_operation::subject() const noexcept { return {"for a lock", of_, of_->owner_}; }
 
 void lock_operation::enlist(task_block& task, std::uint64_t ticket) noexcept {
     enqueue(of_->waiters_, node_, task, ticket);

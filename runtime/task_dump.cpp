@@ -17,6 +17,8 @@ namespace runnel::detail {
 namespace {
 constexpr std::size_t frames_max = 32;  // E1
 constexpr std::size_t ids_shown = 8;
+constexpr std::size_t waits_shown = 8;
+constexpr std::size_t cases_max = 256;
 
 /// Step 1. False: it does not wait, or another dump has it just now.
 bool hold(task_block& task) noexcept {
@@ -54,6 +56,31 @@ void read_chain(const task_block& task, task_record& into) {
     }
 }
 
+void read_waits(const task_block& task, task_record& into) {
+    wait_case* cases[cases_max];
+    const std::size_t count = waits_of(task, cases, cases_max);
+    for (std::size_t i = 0; i < count && i < waits_shown; ++i) into.waits.push_back(cases[i]->subject());
+    if (count > waits_shown) into.more_waits = count - waits_shown;
+}
+
+const char* name_of(kernel_wait what) noexcept {
+    constexpr const char* names[] = {"for something", "to accept", "to connect",
+                                     "to receive",    "to send",   "until it can read"};
+    return names[static_cast<std::size_t>(what)];
+}
+
+void read_request(const task_block& task, task_record& into) {
+    // relaxed: hold() acquired.
+    const auto* request = static_cast<const io_request*>(task.waits_at.load(std::memory_order_relaxed));
+    const kernel_wait what = request->what;
+    const int fd = request->fd;
+    // acquire: the request may be another's once the operation has completed; then its word says so.
+    const std::uint64_t word = task.word.load(std::memory_order_acquire);
+    if ((word & word_bits::state_mask) != word_bits::armed_io) return;
+    into.waits.push_back({name_of(what)});
+    into.fd = fd;
+}
+
 /// Step 2, of a task that is held.
 void read_held(const task_block& task, nanoseconds_t now, task_record& into) {
     const std::uint64_t word = task.word.load(std::memory_order_relaxed);  // relaxed: hold() acquired
@@ -62,9 +89,14 @@ void read_held(const task_block& task, nanoseconds_t now, task_record& into) {
     into.since = task.waits_since.before(now);
     if (task.kind == task_kind::thread) {
         into.state = task_state::thread;
+        read_waits(task, into);
         return;
     }
     read_chain(task, into);
+    if (into.state == task_state::in_kernel)
+        read_request(task, into);
+    else
+        read_waits(task, into);
     const context_node& ctx = *task.ctx.load(std::memory_order_relaxed);  // relaxed: hold() acquired
     into.cancelled = ctx.cancelled.load(std::memory_order_relaxed);       // relaxed: a figure for people
     into.deadline = ctx.deadline;
@@ -79,6 +111,7 @@ bool read_task(task_block& task, const runtime_core& core, nanoseconds_t now, ta
     };
     if (!alive()) return false;
     into.chain.reserve(frames_max);  // nothing may throw while it is held
+    into.waits.reserve(waits_shown);
     const bool held = hold(task);
     const bool counts = alive();
     if (counts) {
@@ -105,6 +138,7 @@ std::string likeness(const task_record& task) {
     key += task.cancelled ? 'c' : '-';
     add(task.spawned_at);
     for (const std::source_location& each : task.chain) add(each);
+    for (const wait_subject& each : task.waits) key += each.what + std::to_string(each.task);
     return key;
 }
 
@@ -184,23 +218,38 @@ std::string function_of(const std::source_location& where) {
     return word == std::string::npos ? name : name.substr(word + 1);
 }
 
+/// "to receive or for a deadline (in 3.0 s), "
+std::string waits_of(const task_record& task, nanoseconds_t now) {
+    std::string text;
+    for (const wait_subject& each : task.waits) {
+        if (!text.empty()) text += " or ";
+        text += each.what;
+        if (each.task != 0) text += " (task " + std::to_string(each.task) + ")";
+        if (each.due != INT64_MAX)
+            text += each.due > now ? " (in " + as_time(each.due - now) + ")" : " (due)";
+    }
+    if (task.fd >= 0) text += " (descriptor " + std::to_string(task.fd) + ", in the kernel)";
+    if (task.more_waits != 0) text += " or " + std::to_string(task.more_waits) + " more";
+    return text.empty() ? text : text + ", ";
+}
+
 std::string head_of(const task_group& group, nanoseconds_t now) {
     const task_record& task = group.oldest;
     std::string text = std::to_string(group.count) + (group.count == 1 ? " task " : " tasks ");
     switch (task.state) {
         case task_state::waits:
-            text += "waiting";
+            text += "waiting " + waits_of(task, now);
             break;
         case task_state::in_kernel:
-            text += "waiting for the kernel";
+            text += "waiting " + waits_of(task, now);
             break;
         case task_state::runs:
             return text + "running or ready to";
         case task_state::thread:
-            text += "(a plain thread) waiting";
+            text += "(a plain thread) waiting " + waits_of(task, now);
             break;
     }
-    text += " for " + as_time(now - task.since);
+    text += "for " + as_time(now - task.since);
     if (group.count > 1 && as_time(now - task.since) != as_time(now - group.newest_since))
         text += " to " + as_time(now - group.newest_since);
     if (task.cancelled)

@@ -47,6 +47,9 @@ void note_wait(task_block& task, const void* at) noexcept {
     task.waits_since = coarse_time(tls_worker->tick_time);
 }
 
+/// waits_of() tells the two apart by the lowest bit.
+const void* tagged(const wait_cases& several) noexcept { return reinterpret_cast<const char*>(&several) + 1; }
+
 bool parked(const task_block& task) noexcept {
     // acquire: pairs with the winner's CAS, which follows what it wrote into our slot.
     return (task.word.load(std::memory_order_acquire) & state_mask) == taken;
@@ -212,13 +215,13 @@ int try_cases(wait_case* const* cases, std::size_t count, std::uint16_t* turn, l
 
 /// Steps 4 to 6.
 arming park(task_block& task, wait_case* const* cases, std::size_t count, const std::uint16_t* turn,
-            bool locked, std::coroutine_handle<> awaiter) noexcept {
+            bool locked, wait_cases& lists, std::coroutine_handle<> awaiter) noexcept {
     const std::uint64_t ticket = next_ticket(task);
     for (std::size_t i = 0; i < count; ++i) {
         const std::size_t each = turn != nullptr ? turn[i] : i;
         if (cases[each]->object() != nullptr) cases[each]->enlist(task, ticket_for(ticket, each));
     }
-    note_wait(task, nullptr);
+    note_wait(task, tagged(lists));
     const arming how = arm(task, ticket, awaiter);
     // Without a lock of ours nothing keeps a task that a dump held from going on: and nothing was enlisted.
     if (how != arming::parked && locked) [[unlikely]]
@@ -227,7 +230,7 @@ arming park(task_block& task, wait_case* const* cases, std::size_t count, const 
 }
 }
 
-bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
+bool suspend_many(wait_case* const* cases, std::size_t count, choice order, wait_cases& lists,
                   std::coroutine_handle<> awaiter) noexcept {
     task_block& task = self();
     if (!may_wait(task)) [[unlikely]]
@@ -241,7 +244,7 @@ bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
         finish(wake);
         return go_on(task, static_cast<unsigned>(ready), awaiter);
     }
-    const arming how = park(task, cases, count, in_turn.drawn(), !objects.empty(), awaiter);
+    const arming how = park(task, cases, count, in_turn.drawn(), !objects.empty(), lists, awaiter);
     objects.unlock();
     return how != arming::cancelled;
 }
@@ -249,7 +252,7 @@ bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
 /// The same for one case and a limit. The lock of the timers comes out of the order of addresses, so it is taken
 /// only if that needs no waiting.
 static bool suspend_one_limited(task_block& task, wait_case* const* cases, wait_object& object,
-                                std::coroutine_handle<> awaiter) noexcept {
+                                wait_cases& lists, std::coroutine_handle<> awaiter) noexcept {
     object.lock.lock();
     late_wake wake;
     if (cases[0]->try_now(wake)) {
@@ -260,26 +263,26 @@ static bool suspend_one_limited(task_block& task, wait_case* const* cases, wait_
     wait_object& timers = *cases[1]->object();
     if (!timers.lock.try_lock()) {
         object.lock.unlock();
-        return suspend_many(cases, 2, choice::in_order, awaiter);
+        return suspend_many(cases, 2, choice::in_order, lists, awaiter);
     }
-    const arming how = park(task, cases, 2, nullptr, true, awaiter);
+    const arming how = park(task, cases, 2, nullptr, true, lists, awaiter);
     timers.lock.unlock();
     object.lock.unlock();
     return how != arming::cancelled;
 }
 
-bool suspend_limited(wait_case* const* cases, std::size_t count, choice order,
+bool suspend_limited(wait_case* const* cases, std::size_t count, choice order, wait_cases& lists,
                      std::coroutine_handle<> awaiter) noexcept {
     task_block& task = self();
     if (!may_wait(task)) [[unlikely]]
         return refuse(task, awaiter);
     if (count == 2) {
         wait_object* object = cases[0]->object();
-        if (object != nullptr) return suspend_one_limited(task, cases, *object, awaiter);
+        if (object != nullptr) return suspend_one_limited(task, cases, *object, lists, awaiter);
     } else if (const int ready = try_many(cases, count - 1, order); ready >= 0) {
         return go_on(task, static_cast<unsigned>(ready), awaiter);
     }
-    return suspend_many(cases, count, order, awaiter);
+    return suspend_many(cases, count, order, lists, awaiter);
 }
 
 unsigned resume_many(wait_case* const* cases, std::size_t count) {
@@ -306,6 +309,16 @@ int try_many(wait_case* const* cases, std::size_t count, choice order) noexcept 
     objects.unlock();
     finish(wake);
     return ready;
+}
+
+std::size_t waits_of(const task_block& task, wait_case** out, std::size_t room) noexcept {
+    // relaxed: whoever holds the task has acquired it.
+    const auto at = reinterpret_cast<std::uintptr_t>(task.waits_at.load(std::memory_order_relaxed));
+    if (at == 0) return 0;
+    if ((at & 1) == 0) return out[0] = reinterpret_cast<wait_case*>(at), 1;
+    auto& several = *reinterpret_cast<wait_cases*>(at - 1);
+    const std::size_t count = several.list(several, out, room);
+    return count <= room ? count : 0;
 }
 
 // --- Operations in the kernel ----------------------------------------------------------------------

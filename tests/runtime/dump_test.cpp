@@ -38,7 +38,7 @@ TEST_CASE("dump: shows the chain of coroutines that await each other, the start 
     });
     CAPTURE(text);
     CHECK(has(text, " tasks of 'runnel' on 1 worker\n"));
-    CHECK(has(text, "1 task waiting for 90.0 s\n"));
+    CHECK(has(text, "1 task waiting for an event, for 90.0 s\n"));
     CHECK(text.find("  in inner\n") < text.find("  in outer\n"));
     CHECK(has(text, "  started at dump_test.cpp:"));
     CHECK(has(text, "1 task running or ready to\n"));
@@ -59,7 +59,7 @@ TEST_CASE("dump: tasks that are alike are one group, with how many and how long"
         co_await all.join();
     });
     CAPTURE(text);
-    CHECK(has(text, "1000 tasks waiting for 20.0 s to 10.0 s\n"));
+    CHECK(has(text, "1000 tasks waiting for an event, for 20.0 s to 10.0 s\n"));
     CHECK(has(text, ", …\n"));
 }
 

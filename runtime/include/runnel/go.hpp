@@ -24,6 +24,7 @@ public:
     bool try_now(late_wake&) noexcept override;
     void enlist(task_block& task, std::uint64_t ticket) noexcept override;
     void delist() noexcept override;
+    wait_subject subject() const noexcept override;
 
 private:
     task_block* of_;

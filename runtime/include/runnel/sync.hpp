@@ -19,6 +19,7 @@
 
 #include "detail/check.hpp"
 #include "detail/operation.hpp"
+#include "detail/relaxed.hpp"
 #include "detail/wait_object.hpp"
 #include "result.hpp"
 
@@ -59,6 +60,7 @@ public:
     bool try_now(detail::late_wake&) noexcept override;
     void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
     void delist() noexcept override;
+    detail::wait_subject subject() const noexcept override;
 
 private:
     mutex* of_;
@@ -96,6 +98,7 @@ private:
 
     detail::wait_list waiters_;
     bool taken_ = false;
+    detail::relaxed<std::uint64_t> owner_ = 0;  // for dumps: the number of the task, if it was one
 };
 
 inline void guard::unlock() noexcept {
@@ -114,6 +117,7 @@ public:
     bool try_now(detail::late_wake&) noexcept override;
     void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
     void delist() noexcept override;
+    detail::wait_subject subject() const noexcept override { return {"for an event", of_}; }
 
 private:
     event* of_;

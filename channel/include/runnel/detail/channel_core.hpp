@@ -82,6 +82,7 @@ public:
     bool try_now(late_wake& wake) noexcept final;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
     void delist() noexcept final;
+    wait_subject subject() const noexcept final { return {"to send", core_}; }
 
 protected:
     using channel_case::channel_case;
@@ -93,6 +94,7 @@ public:
     bool try_now(late_wake& wake) noexcept final;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
     void delist() noexcept final;
+    wait_subject subject() const noexcept final { return {"to receive", core_}; }
 
 protected:
     using channel_case::channel_case;

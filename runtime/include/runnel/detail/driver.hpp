@@ -15,6 +15,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "relaxed.hpp"
+
 namespace runnel::detail {
 
 struct task_block;
@@ -29,12 +31,24 @@ nanoseconds_t monotonic_now() noexcept;
 
 class driver;
 
+/// What an operation in the kernel waits for, as dumps show it.
+enum class kernel_wait : unsigned char {
+    something,
+    to_accept,
+    to_connect,
+    to_receive,
+    to_send,
+    until_readable
+};
+
 /// What a canceller knows of an operation in the kernel: whom to ask to take it back. Lives in the
 /// driver's slab: reused, but never unmapped while the runtime lives, because a canceller may still
 /// look at it after the operation has ended.
 struct io_request {
     driver* owner = nullptr;
     io_request* inbox_next = nullptr;  // the link of the message "cancel this"; one per operation
+    relaxed<int> fd = -1;              // for dumps, as the next
+    relaxed<kernel_wait> what = kernel_wait::something;
 };
 
 /// What a driver did since it was made. Written by whoever drives; read by anybody.

@@ -61,9 +61,9 @@ private:
 };
 
 template <class Op, auto Suspend = suspend_many>
-class await_many {
+class await_many : wait_cases {
 public:
-    explicit await_many(Op& op) noexcept : op_(op) {}
+    explicit await_many(Op& op) noexcept : wait_cases{list_cases}, op_(op) {}
     await_many(const await_many&) = delete;
     await_many& operator=(const await_many&) = delete;
 
@@ -71,7 +71,7 @@ public:
     bool await_suspend(std::coroutine_handle<> awaiter) noexcept {
         wait_case* cases[Op::case_count];
         op_.gather(cases);
-        return Suspend(cases, Op::case_count, Op::order, awaiter);
+        return Suspend(cases, Op::case_count, Op::order, *this, awaiter);
     }
     typename Op::result_type await_resume() {
         wait_case* cases[Op::case_count];
@@ -81,6 +81,10 @@ public:
     }
 
 private:
+    static std::size_t list_cases(wait_cases& of, wait_case** out, std::size_t room) noexcept {
+        if (room >= Op::case_count) static_cast<await_many&>(of).op_.gather(out);
+        return Op::case_count;
+    }
     Op& op_;
 };
 

@@ -97,7 +97,7 @@ struct alignas(64) task_block {
     // What wakers and cancellers touch:
     std::atomic<std::uint64_t> word{0};
     std::atomic<context_node*> ctx{nullptr};
-    std::atomic<const void*> waits_at{nullptr};  // a wait_case; of an operation in the kernel its io_request
+    std::atomic<const void*> waits_at{nullptr};  // see waits_of(); in the kernel: its io_request
     std::coroutine_handle<> leaf;                // what to resume
     task_block* queue_next = nullptr;            // in the injector, an inbox or the slab
     std::atomic<runtime_core*> runtime{nullptr};
@@ -124,6 +124,10 @@ struct alignas(64) task_block {
     static constexpr std::uint16_t anywhere = UINT16_MAX;
 };
 static_assert(sizeof(task_block) == 128);
+
+/// The cases that a task waits at, not in the kernel. Returns 0 when there are none, or more than `room`.
+/// Threads: any, while it holds the task.
+std::size_t waits_of(const task_block& task, wait_case** out, std::size_t room) noexcept;
 
 /// The thread of control that runs here. Aborts with a report outside a runtime.
 task_block& running_task() noexcept;

@@ -83,6 +83,14 @@ struct late_wake {
     bool held = false;  // claimed::won_held rather than claimed::won
 };
 
+/// What a task waits for, as a dump shows it.
+struct wait_subject {
+    const char* what = "something";  // "to receive", "for a lock", …
+    const void* object = nullptr;    // which one, where there are many
+    std::uint64_t task = 0;          // whose doing would end the wait, if that is known
+    std::int64_t due = INT64_MAX;    // when it ends by itself, on the driver's clock
+};
+
 /// One case of a wait. All four functions are called by the task's own thread, the last three
 /// with the lock of object() held, and must neither throw nor suspend nor call user code (except
 /// the nothrow move of a value).
@@ -97,6 +105,8 @@ public:
     virtual void enlist(task_block& task, std::uint64_t ticket) noexcept = 0;
     /// Unlinks the node if it is still linked.
     virtual void delist() noexcept = 0;
+    /// Threads: any, while the task that waits is held by a dump. Reads only what stands still meanwhile.
+    virtual wait_subject subject() const noexcept { return {}; }
 
 protected:
     ~wait_case() = default;  // never deleted through the base: cases live in frames
@@ -111,16 +121,22 @@ unsigned resume_one(wait_case& only);
 
 enum class choice : unsigned char { fair, in_order };
 
+/// The cases of a wait of several, for who looks at it while it waits. Lives in the frame.
+struct wait_cases {
+    /// Writes at most `room` of them; says how many there are.
+    std::size_t (*list)(wait_cases& of, wait_case** out, std::size_t room) noexcept;
+};
+
 /// The same for several cases of which exactly one happens: the index of the one, or a wait_code.
 /// `cases` is read during the call only. Cost: O(n log n) for the locks' order; no allocation up
 /// to 64 cases.
-bool suspend_many(wait_case* const* cases, std::size_t count, choice order,
+bool suspend_many(wait_case* const* cases, std::size_t count, choice order, wait_cases& lists,
                   std::coroutine_handle<> awaiter) noexcept;
 unsigned resume_many(wait_case* const* cases, std::size_t count);
 
 /// The same when the last case is a time limit, which is never ready at once: tries the others first, so that what is
 /// ready takes no lock of the timers. With resume_many().
-bool suspend_limited(wait_case* const* cases, std::size_t count, choice order,
+bool suspend_limited(wait_case* const* cases, std::size_t count, choice order, wait_cases& lists,
                      std::coroutine_handle<> awaiter) noexcept;
 
 /// Tries the cases without waiting: index, or -1 when none was ready. Never refused by a cancelled
