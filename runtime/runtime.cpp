@@ -179,8 +179,7 @@ int run_program(const options& how, task<int> body) {
              request_for<void>(main, task_kind::spawned, nullptr, std::source_location::current(), false));
     wait_for_the_end(ended, signals, core);
     if (ended.deadlock()) {
-        std::fprintf(stderr, "runnel: all tasks are asleep: deadlock\n%s",
-                     describe_tasks(core, core.drivers->now()).c_str());
+        std::fprintf(stderr, "runnel: %s", describe_deadlock(core, core.drivers->now()).c_str());
         end_process(deadlock);
     }
     if (core.stop(how.grace()) != 0) end_process(did_not_stop);

@@ -247,7 +247,7 @@ std::size_t runtime_core::report_stuck() noexcept {
     });
     if (stuck != 0 && steering_ == nullptr)
         std::fprintf(stderr, "runnel: %zu %s of '%s' did not stop\n%s", stuck, stuck == 1 ? "task" : "tasks",
-                     settings.name().c_str(), describe(group_tasks(*this), drivers->now()).c_str());
+                     settings.name().c_str(), describe(dump(*this).groups, drivers->now()).c_str());
     return stuck;
 }
 

@@ -228,7 +228,7 @@ void simulation::after_main() noexcept {
     calls_.clear();
     if (!stopped) {
         fail(failure::not_stopped,
-             "tasks did not stop after main's end and the cancel\n" + describe(group_tasks(*core_), now_));
+             "tasks did not stop after main's end and the cancel\n" + describe(dump(*core_).groups, now_));
         (void)core_.release();  // as an embedded runtime does
     }
     if (kind_ == failure::none && main_error_)
@@ -274,9 +274,7 @@ void simulation::fail(failure kind, std::string what) noexcept {
 }
 
 /// Step 3.
-void simulation::say_who_waits() noexcept {
-    fail(failure::deadlock, "all tasks are asleep: deadlock\n" + describe(group_tasks(*core_), now_));
-}
+void simulation::say_who_waits() noexcept { fail(failure::deadlock, describe_deadlock(*core_, now_)); }
 
 testing::report simulation::make_report() const {
     std::string text = what_;

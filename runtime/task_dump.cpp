@@ -155,12 +155,15 @@ void add_to(task_group& group, task_record&& task) {
 }
 }
 
-std::vector<task_group> group_tasks(const runtime_core& core) {
+task_dump dump(const runtime_core& core) {
+    std::vector<wait_edge> edges;
     const nanoseconds_t now = core.drivers->now();
     std::map<std::string, task_group> alike;
     for_each_block([&](task_block& block) {
         task_record task;
         if (!read_task(block, core, now, task)) return;
+        if (task.waits.size() == 1 && task.more_waits == 0 && task.waits[0].task != 0)
+            edges.push_back({task.id, task.waits[0].task, task.waits[0].what});
         const std::string key = likeness(task);
         add_to(alike[key], std::move(task));
     });
@@ -172,7 +175,26 @@ std::vector<task_group> group_tasks(const runtime_core& core) {
         return a.oldest.since != b.oldest.since ? a.oldest.since < b.oldest.since : a.oldest.id < b.oldest.id;
     });
     for (task_group& group : groups) std::sort(group.ids.begin(), group.ids.end());
-    return groups;
+    return {std::move(groups), std::move(edges)};
+}
+
+std::vector<wait_edge> find_cycle(const std::vector<wait_edge>& edges) {
+    std::map<std::uint64_t, wait_edge> next;
+    for (const wait_edge& each : edges) next.insert({each.from, each});
+    std::map<std::uint64_t, std::uint64_t> seen_from;  // a task, and the start of the walk that came by
+    for (const auto& [start, edge] : next) {
+        std::uint64_t at = start;
+        while (next.contains(at) && seen_from.insert({at, start}).second) at = next.at(at).to;
+        if (!next.contains(at) || seen_from.at(at) != start) continue;
+        std::vector<wait_edge> cycle{next.at(at)};  // the walk has met itself
+        while (cycle.back().to != at) cycle.push_back(next.at(cycle.back().to));
+        const auto lowest =
+            std::min_element(cycle.begin(), cycle.end(),
+                             [](const wait_edge& a, const wait_edge& b) { return a.from < b.from; });
+        std::rotate(cycle.begin(), lowest, cycle.end());
+        return cycle;
+    }
+    return {};
 }
 
 // --- The text --------------------------------------------------------------------------------------
@@ -281,8 +303,19 @@ std::string describe(const std::vector<task_group>& groups, nanoseconds_t now) {
     return text;
 }
 
+std::string describe_deadlock(const runtime_core& core, nanoseconds_t now) {
+    const task_dump all = dump(core);
+    std::string text = "all tasks are asleep: deadlock\n";
+    const std::vector<wait_edge> cycle = find_cycle(all.edges);
+    if (!cycle.empty()) text += "these wait for each other:";
+    for (const wait_edge& each : cycle)
+        text += " task " + std::to_string(each.from) + " " + each.what + " of task " +
+                std::to_string(each.to) + (&each == &cycle.back() ? "\n" : ",");
+    return text + describe(all.groups, now);
+}
+
 std::string describe_tasks(const runtime_core& core, nanoseconds_t now) {
-    const std::vector<task_group> groups = group_tasks(core);
+    const std::vector<task_group> groups = dump(core).groups;
     std::size_t count = 0;
     for (const task_group& group : groups) count += group.count;
     return "runnel: " + std::to_string(count) + (count == 1 ? " task" : " tasks") + " of '" +

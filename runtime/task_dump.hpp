@@ -53,11 +53,26 @@ struct task_group {
     std::vector<std::uint64_t> ids;  // the first few
 };
 
+/// Task `from` waits for nothing but what task `to` would have to do.
+struct wait_edge {
+    std::uint64_t from, to;
+    const char* what;
+};
+
+struct task_dump {
+    std::vector<task_group> groups;
+    std::vector<wait_edge> edges;
+};
+
 /// Steps 1 to 4. Threads: any, several at once.
-std::vector<task_group> group_tasks(const runtime_core& core);
+task_dump dump(const runtime_core& core);
+/// Tasks that wait for each other in a ring, from the lowest number on; empty when there are none.
+std::vector<wait_edge> find_cycle(const std::vector<wait_edge>& edges);
 /// All that as text. `now` is the time that "since" is counted up to.
 std::string describe_tasks(const runtime_core& core, nanoseconds_t now);
 std::string describe(const std::vector<task_group>& groups, nanoseconds_t now);
+/// The same after the line "all tasks are asleep: deadlock", and the ring of tasks if there is one.
+std::string describe_deadlock(const runtime_core& core, nanoseconds_t now);
 
 /// FILE:LINE without folders.
 std::string place(const std::source_location& where);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "runtime/task_dump.hpp"
 #include "support/child.hpp"
 #include "support/runtimes.hpp"
 
@@ -44,6 +45,21 @@ TEST_CASE("deadlock: all tasks asleep for ever ends the program with the dump an
     CHECK(end.exited(2));
     CHECK(end.said("runnel: all tasks are asleep: deadlock"));
     CHECK(end.times("  in locks_both\n") == 2);
+    CHECK(end.said("these wait for each other: task "));
+    CHECK(end.times(" for a lock of task ") == 2);
+}
+
+TEST_CASE("deadlock: the ring of those that wait for each other is found, and who waits outside of it is not "
+          "in it") {
+    using rn::detail::find_cycle;
+    CHECK(find_cycle({}).empty());
+    CHECK(find_cycle({{1, 2, "x"}, {2, 3, "x"}}).empty());
+    const auto ring = find_cycle({{1, 5, "x"}, {5, 7, "x"}, {7, 3, "x"}, {3, 5, "x"}, {9, 9, "x"}});
+    REQUIRE(ring.size() == 3);
+    CHECK(ring[0].from == 3);
+    CHECK(ring[1].from == 5);
+    CHECK(ring[2].from == 7);
+    REQUIRE(find_cycle({{9, 9, "x"}}).size() == 1);
 }
 
 TEST_CASE("child: main waits for ever and nobody wants to know" * doctest::skip()) {
