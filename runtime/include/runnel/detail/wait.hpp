@@ -84,7 +84,7 @@ public:
     explicit coarse_time(nanoseconds_t time) noexcept : steps_(static_cast<std::uint32_t>(time >> shift)) {}
     nanoseconds_t before(nanoseconds_t now) const noexcept {
         const std::uint32_t ago = static_cast<std::uint32_t>(now >> shift) - steps_;
-        return ((now >> shift) - ago) << shift;
+        return ago == 0 ? now : ((now >> shift) - ago) << shift;
     }
 
 private:
