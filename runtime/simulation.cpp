@@ -46,35 +46,37 @@ public:
     as_worker& operator=(const as_worker&) = delete;
 };
 
-/// A driver whose clock is the simulation's, and whose world is empty.
+/// A driver whose clock is the simulation's, and whose kernel is its world.
 class simulated_driver final : public driver {
 public:
-    explicit simulated_driver(const simulation& of) noexcept : of_(of) {}
+    explicit simulated_driver(simulation& of) noexcept : of_(of) {}
     unsigned poll() noexcept override { return 0; }
     unsigned wait(nanoseconds_t) noexcept override { return 0; }
     void wake() noexcept override {}
-    void cancel(io_request&) noexcept override {
-        check(false, "simulation: it has no operations in the kernel that could be cancelled");
+    void cancel(io_request& request) noexcept override { of_.world().cancel(request); }
+    std::size_t in_flight() const noexcept override {
+        const simulated_world* world = of_.world_if_any();
+        return world != nullptr ? world->in_flight() : 0;
     }
-    std::size_t in_flight() const noexcept override { return 0; }
     bool stranded() const noexcept override { return false; }
     unsigned help() noexcept override { return 0; }
     nanoseconds_t now() const noexcept override { return of_.now(); }
     driver_counts counts() const noexcept override { return {}; }
+    io_backend* io() noexcept override { return &of_.world().io(); }
 
 private:
-    const simulation& of_;
+    simulation& of_;
 };
 
 class simulated_drivers final : public driver_factory {
 public:
-    explicit simulated_drivers(const simulation& of) noexcept : of_(of) {}
+    explicit simulated_drivers(simulation& of) noexcept : of_(of) {}
     std::unique_ptr<driver> make(unsigned) override { return std::make_unique<simulated_driver>(of_); }
     nanoseconds_t now() const noexcept override { return of_.now(); }
     const char* name() const noexcept override { return "simulated"; }
 
 private:
-    const simulation& of_;
+    simulation& of_;
 };
 
 task<> watch_main(task<std::error_code> main, bool& ended, std::error_code& error) {
@@ -112,8 +114,7 @@ testing::report simulation::run(main_maker& main) {
 /// One point, or one step of time. False: nothing can happen any more.
 bool simulation::point() noexcept {
     collect();
-    const std::size_t count = ready_.size() + calls_.size();
-    if (count == 0) {
+    if (alternatives() == 0) {
         busy_points_ = 0;
         if (wake_who_waits_for_all() || let_time_pass(no_deadline)) return true;
         if (!main_ended_) say_who_waits();
@@ -126,13 +127,18 @@ bool simulation::point() noexcept {
     }
     if (++busy_points_ > busy_points_max) {
         busy_points_ = 0;
-        let_time_pass(no_deadline);
+        if (world_is_due())
+            let_world_happen();
+        else
+            let_time_pass(no_deadline);
     }
     const std::size_t chosen = pick();
     if (chosen < ready_.size())
         take_turn(chosen);
-    else
+    else if (chosen < ready_.size() + calls_.size())
         run_call();
+    else
+        let_world_happen();
     if (kind_ == failure::none && !how_.holds()) fail(failure::invariant, "the invariant does not hold");
     return true;
 }
@@ -142,6 +148,10 @@ void simulation::collect() noexcept {
     if (here_->timers.earliest() <= now_) here_->timers.fire_due(now_);
     here_->collect(ready_);
     while (blocking_job* call = core_->blocking.take()) calls_.push_back(call);
+}
+
+std::size_t simulation::alternatives() const noexcept {
+    return ready_.size() + calls_.size() + (world_is_due() ? 1 : 0);
 }
 
 /// Who had the last turn, if it could go on, comes first: 0 is no interruption.
@@ -154,11 +164,11 @@ bool simulation::find_current() noexcept {
 
 std::size_t simulation::pick() noexcept {
     const bool goes_on = find_current();
-    const std::size_t count = ready_.size() + calls_.size();
+    const std::size_t count = alternatives();
     if (count == 1) return 0;
     candidates_.clear();
     for (const task_block* task : ready_) candidates_.push_back({task->id});
-    for (std::size_t i = 0; i < calls_.size(); ++i) candidates_.push_back({0});
+    candidates_.resize(count, {0});
     const std::uint32_t chosen = by_.pick(candidates_, goes_on);
     decisions_.push_back({static_cast<std::uint32_t>(count), chosen});
     if (keep_log_ && goes_on && chosen != 0)
@@ -186,6 +196,11 @@ void simulation::run_call() noexcept {
     call->drop();
 }
 
+void simulation::let_world_happen() noexcept {
+    const as_worker here(*here_);
+    world_->happen();
+}
+
 bool simulation::wake_who_waits_for_all() noexcept {
     const as_worker here(*here_);
     all_wait_.lock.lock();
@@ -197,8 +212,15 @@ bool simulation::wake_who_waits_for_all() noexcept {
     return task != nullptr;
 }
 
+nanoseconds_t simulation::next_time() const noexcept {
+    const nanoseconds_t timer = here_->timers.earliest();
+    return world_ != nullptr ? std::min(timer, world_->next_event()) : timer;
+}
+
+bool simulation::world_is_due() const noexcept { return world_ != nullptr && world_->next_event() <= now_; }
+
 bool simulation::let_time_pass(nanoseconds_t at_most) noexcept {
-    const nanoseconds_t next = std::min(here_->timers.earliest(), at_most);
+    const nanoseconds_t next = std::min(next_time(), at_most);
     if (next == no_deadline) return false;
     if (next > now_) {
         note(event::time, static_cast<std::uint64_t>(next - now_), 0);
@@ -211,7 +233,7 @@ bool simulation::let_time_pass(nanoseconds_t at_most) noexcept {
 
 void simulation::rest(nanoseconds_t deadline) noexcept {
     collect();
-    if (ready_.empty() && calls_.empty() && all_waiters_.empty() && here_->timers.earliest() > deadline)
+    if (ready_.empty() && calls_.empty() && all_waiters_.empty() && next_time() > deadline)
         let_time_pass(deadline);
     else if (!point())
         now_ = deadline;  // endless, or nothing can happen: whoever rests gives up
@@ -243,6 +265,10 @@ std::uint32_t simulation::choose(std::uint32_t bound) noexcept {
     decisions_.push_back({bound, chosen});
     note(event::chosen, bound, chosen);
     return chosen;
+}
+
+void simulation::happened(std::uint64_t what, std::uint64_t amount) noexcept {
+    note(event::world, what, amount);
 }
 
 void simulation::note(event what, std::uint64_t a, std::uint64_t b) noexcept {
@@ -288,6 +314,16 @@ testing::report simulation::make_report() const {
 }
 
 // --- For the rest of the library ---------------------------------------------------------------------
+
+simulated_world& simulation::world() {
+    if (world_ == nullptr) world_ = make_simulated_network(how_.network(), *this, here_->io());
+    return *world_;
+}
+
+simulated_world* current_world() noexcept {
+    steering* by = current_steering();
+    return by != nullptr ? &by->world() : nullptr;
+}
 
 bool noted_unhandled(const task_block& of, const std::exception_ptr& what) noexcept {
     steering* by = current_steering();

@@ -27,22 +27,35 @@ public:
 
     testing::report run(main_maker& main);
     const std::vector<decision>& decisions() const noexcept { return decisions_; }
-    nanoseconds_t now() const noexcept { return now_; }
+
+    // simulator
+    std::uint32_t choose(std::uint32_t bound) noexcept override;
+    nanoseconds_t now() const noexcept override { return now_; }
+    void happened(std::uint64_t what, std::uint64_t amount) noexcept override;
+    bool keeps_log() const noexcept override { return keep_log_; }
+    void log_event(const std::string& line) noexcept override { log_line("      " + line); }
 
     // steering
-    std::uint32_t choose(std::uint32_t bound) noexcept override;
     void fail(testing::failure kind, std::string what) noexcept override;
     void rest(nanoseconds_t deadline) noexcept override;
     std::uint64_t seed() const noexcept override { return how_.seed(); }
     wait_object& all_wait() noexcept override { return all_wait_; }
     wait_list& all_waiters() noexcept override { return all_waiters_; }
+    simulated_world& world() override;
+
+    /// Null while no task has asked for one: a program without sockets does not pay for a network.
+    simulated_world* world_if_any() const noexcept { return world_.get(); }
 
 private:
-    enum class event : std::uint64_t { turn = 1, call, time, chosen };
+    enum class event : std::uint64_t { turn = 1, call, time, chosen, world };
 
     bool point() noexcept;
     void take_turn(std::size_t index) noexcept;
     void run_call() noexcept;
+    void let_world_happen() noexcept;
+    std::size_t alternatives() const noexcept;
+    bool world_is_due() const noexcept;
+    nanoseconds_t next_time() const noexcept;
     std::size_t pick() noexcept;
     void collect() noexcept;
     bool find_current() noexcept;
@@ -59,6 +72,7 @@ private:
     decider& by_;
     const bool keep_log_;
     std::uint64_t points_max_;
+    std::unique_ptr<simulated_world> world_;  // outlives the tasks
     std::unique_ptr<runtime_core> core_;
     worker* here_ = nullptr;
 

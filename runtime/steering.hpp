@@ -9,6 +9,7 @@
 #include <string>
 
 #include <runnel/detail/driver.hpp>
+#include <runnel/detail/simulated_world.hpp>
 #include <runnel/testing.hpp>
 
 namespace runnel::detail {
@@ -17,10 +18,8 @@ struct task_block;
 struct wait_object;
 class wait_list;
 
-class steering {
+class steering : public simulator {
 public:
-    /// One of `bound` ways: 0 to bound-1.
-    virtual std::uint32_t choose(std::uint32_t bound) noexcept = 0;
     /// Notes a failure; the first counts. The run ends at the next point.
     virtual void fail(testing::failure kind, std::string what) noexcept = 0;
     /// Goes on by one point, or lets time pass, at most until `deadline`: for who waits outside the loop.
@@ -29,6 +28,8 @@ public:
     /// Whoever waits here goes on when all others wait.
     virtual wait_object& all_wait() noexcept = 0;
     virtual wait_list& all_waiters() noexcept = 0;
+    /// What surrounds its tasks; made when it is first asked for.
+    virtual simulated_world& world() = 0;
 
 protected:
     ~steering() = default;

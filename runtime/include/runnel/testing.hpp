@@ -10,12 +10,17 @@
 // How a simulated program runs
 //   1  the caller's thread runs all tasks of a runtime of its own. Every co_await is a *point*, whether it
 //      waits or not: there it is decided which of the ready tasks goes on;
-//   2  when none is ready, time jumps to the next deadline. (A program that never waits keeps time from
-//      passing; after 10,000 points in which somebody was ready it jumps all the same.)
-//   3  when there is no deadline either, the program is deadlocked: that is a failure, with a list of who
-//      waits where;
+//   2  when none is ready, time jumps to the next deadline, or to what the network brings next. (A program
+//      that never waits keeps time from passing; after 10,000 points in which somebody was ready it jumps all
+//      the same.)
+//   3  when there is nothing to wait for either, the program is deadlocked: that is a failure, with a list of
+//      who waits where;
 //   4  when main has ended, the runtime stops as under run(), in virtual time. Tasks that do not stop then
 //      are a failure.
+//
+// Sockets are simulated too, unchanged code uses them: a network with latency, full buffers, short reads and
+// writes, resets and partitions (class network below, testing_network.hpp). What arrives is one more of those
+// who could go on at a point.
 //
 //   Y1  all decisions come from one seed, on any compiler and machine: the same seed gives the same run,
 //       and the hash of all events proves it;
@@ -29,6 +34,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <source_location>
@@ -51,6 +57,51 @@ enum class strategy : unsigned char {
     fifo,     // nobody is interrupted, who became ready first goes first: what a plain run looks like
 };
 
+/// The network that simulated programs see: tcp_listener and tcp_stream, without any socket of the system.
+/// It has every address, so one program can play several machines. Each setter returns the object, each getter
+/// has the same name. What can be done to it while it runs is in testing_network.hpp.
+class network {
+public:
+    /// From when something is sent until it arrives; in each direction the order is kept. Drawn in eighths of
+    /// the range, so that much arrives at the same time, in an order that the seed decides. Default 0 to 1 ms.
+    network& latency(std::chrono::nanoseconds min, std::chrono::nanoseconds max) noexcept {
+        return latency_min_ = min, latency_max_ = max, *this;
+    }
+    /// Of each connection and direction. Default 0: there is no limit.
+    network& bandwidth(std::uint64_t bytes_per_second) noexcept {
+        return bandwidth_ = bytes_per_second, *this;
+    }
+    /// What one direction of a connection holds, from the writer up to the reader. Default 64 KiB.
+    network& buffer(std::size_t bytes) noexcept { return buffer_ = bytes, *this; }
+    /// One in four reads and writes moves a part of what it could. Default on.
+    network& short_transfers(bool on) noexcept { return short_transfers_ = on, *this; }
+    /// Open sockets at the same time; one more is EMFILE. Default 1024.
+    network& descriptors(std::uint32_t most) noexcept { return descriptors_ = most, *this; }
+    /// One in n writes gets its connection reset, at both ends. Default 0: none.
+    network& resets(std::uint32_t one_in) noexcept { return resets_ = one_in, *this; }
+    /// One in n connects is refused although somebody listens. Default 0: none.
+    network& refusals(std::uint32_t one_in) noexcept { return refusals_ = one_in, *this; }
+
+    std::chrono::nanoseconds latency_min() const noexcept { return latency_min_; }
+    std::chrono::nanoseconds latency_max() const noexcept { return latency_max_; }
+    std::uint64_t bandwidth() const noexcept { return bandwidth_; }
+    std::size_t buffer() const noexcept { return buffer_; }
+    bool short_transfers() const noexcept { return short_transfers_; }
+    std::uint32_t descriptors() const noexcept { return descriptors_; }
+    std::uint32_t resets() const noexcept { return resets_; }
+    std::uint32_t refusals() const noexcept { return refusals_; }
+
+private:
+    std::chrono::nanoseconds latency_min_{0};
+    std::chrono::nanoseconds latency_max_{1'000'000};
+    std::uint64_t bandwidth_ = 0;
+    std::size_t buffer_ = 64 * 1024;
+    std::uint32_t descriptors_ = 1024;
+    std::uint32_t resets_ = 0;
+    std::uint32_t refusals_ = 0;
+    bool short_transfers_ = true;
+};
+
 /// Settings of a simulation. Each setter returns the object, each getter has the same name.
 class options {
 public:
@@ -68,6 +119,7 @@ public:
         invariant_user_ = const_cast<std::remove_const_t<F>*>(&holds);
         return *this;
     }
+    options& network(const testing::network& how) noexcept { return network_ = how, *this; }
     /// Keep the log of every run, not of a failed one only (explore() does that). Default off.
     options& keep_log(bool on) noexcept { return keep_log_ = on, *this; }
 
@@ -75,6 +127,7 @@ public:
     strategy how() const noexcept { return strategy_; }
     std::uint64_t points() const noexcept { return points_; }
     std::chrono::nanoseconds grace() const noexcept { return grace_; }
+    const testing::network& network() const noexcept { return network_; }
     bool keep_log() const noexcept { return keep_log_; }
     bool holds() const { return invariant_ == nullptr || invariant_(invariant_user_); }
 
@@ -86,6 +139,7 @@ private:
     std::chrono::nanoseconds grace_{0};
     bool (*invariant_)(void*) = nullptr;
     void* invariant_user_ = nullptr;
+    testing::network network_;
     strategy strategy_ = strategy::mixed;
     bool keep_log_ = false;
 };
@@ -226,6 +280,6 @@ void expect(bool ok, const char* what = "expectation",
             std::source_location where = std::source_location::current());
 
 /// Waits until every other task of the simulation waits for something: nothing will happen any more without the
-/// caller, or before the next deadline. Simulations only (check()ed).
+/// caller, or before time passes (to a deadline, or to what the network brings next). Simulations only (check()ed).
 task<> wait_until_all_tasks_wait();
 }

@@ -1,0 +1,108 @@
+// simulated_network: the back end of a simulation: sockets whose other side is in the same program.
+//
+// It has the seam of every back end (detail/io_backend.hpp), so the operations above it are those that run on
+// io_uring, and the one of a simulation's world (detail/simulated_world.hpp).
+//
+// An operation
+//   1  is tried at once, and else waits at its socket until something has changed there;
+//   2  each change tries those that wait, by chance which first where several may (accept);
+//   3  one that is taken back ends in an event of its own: what arrives at the same time may come first.
+//
+// Connecting
+//   1  a latency after the call the wish is at the listener: nobody there, refused; a backlog that is full or a
+//      cut drops it, and it is sent again after 1, 2, 4, … seconds, as on Linux until 127 seconds are over;
+//   2  else the connection stands in the backlog, and a latency later the one who connects knows. Whoever
+//      accepts may be faster: what he sends comes after that;
+//   3  who has given up meanwhile closes his end, which resets the other.
+//
+//   M1  a socket is not closed while an operation waits at it (F1 of detail/descriptor.hpp);
+//   M2  events remember a request with its serial number: it may have ended, and be another's by then.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include <runnel/detail/io_backend.hpp>
+#include <runnel/detail/simulated_world.hpp>
+
+#include "simulated_medium.hpp"
+#include "simulated_sockets.hpp"
+#include "simulated_stream.hpp"
+
+namespace runnel::detail {
+
+class simulated_network final : public simulated_world, public io_backend, private simulated_medium {
+public:
+    simulated_network(const testing::network& how, simulator& by, driver& owner);
+    ~simulated_network() override;
+
+    // The world.
+    io_backend& io() noexcept override { return *this; }
+    nanoseconds_t next_event() const noexcept override { return simulated_medium::next_event(); }
+    void happen() noexcept override { simulated_medium::happen(); }
+    void cancel(io_request& request) noexcept override;
+    std::size_t in_flight() const noexcept override { return in_flight_; }
+
+    // The back end.
+    io_request* prepare(io_action& action, task_block& task) noexcept override;
+    void discard(io_request& request) noexcept override;
+    void start(io_request& request) noexcept override;
+
+    // Calls.
+    int open_stream(const address& family_of) noexcept override;
+    int set(int fd, socket_option which, bool on) noexcept override;
+    int bind(int fd, const address& to) noexcept override;
+    int listen(int fd, int backlog) noexcept override;
+    int local(int fd, address& out) noexcept override;
+    int peer(int fd, address& out) noexcept override;
+    int shut_down(int fd, int how) noexcept override;
+    int close(int fd) noexcept override;
+    long receive_now(int fd, void* to, std::size_t bytes) noexcept override;
+    long send_now(int fd, const void* from, std::size_t bytes) noexcept override;
+
+    // What testing_network.hpp offers.
+    void cut(const address& at);
+    void heal(const address& at);
+    void reset_all(const address& at);
+    void vanish(const address& at);
+
+private:
+    /// A connect under way.
+    struct wish {
+        simulated_request* request;
+        std::uint64_t serial;
+        address from, to;
+        nanoseconds_t pause;  // before it is sent again
+        bool over() const noexcept { return request->serial != serial; }
+    };
+
+    void changed(stream_end& end) override;
+    void try_waiting(simulated_socket& at);
+    void try_each(std::deque<simulated_request*>& waiting);
+    bool attempt(simulated_request& request);
+    bool attempt_accept(simulated_request& request);
+    bool attempt_send(simulated_request& request);
+    void end(simulated_request& request, int error = 0);
+
+    int begin_connect(simulated_request& request, simulated_socket& socket);
+    void send_wish(const wish& one);
+    void wish_arrives(const wish& one);
+    void send_wish_again(wish one);
+    void answer(const wish& one, int error);
+    void queue(const wish& one, simulated_socket& listener);
+    void connect_ends(const wish& one, int error);
+    void refuse_queued(simulated_socket& listener);
+
+    bool is_cut(const address& a, const address& b) const noexcept;
+    template <class Act>
+    void for_connections(const address& at, const char* done, Act act);
+
+    driver& owner_;
+    simulated_sockets sockets_;
+    std::deque<simulated_connection> connections_;  // all there were: events refer to them
+    std::deque<simulated_request> requests_;        // never freed: a canceller may look at one
+    std::vector<simulated_request*> free_;
+    std::vector<address> cuts_;
+    std::size_t in_flight_ = 0;
+};
+}
