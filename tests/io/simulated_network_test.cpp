@@ -72,4 +72,180 @@ TEST_CASE("simulated network: the same seed gives the same run, another seed ano
     }
     CHECK(hashes.size() == 50);
 }
+
+// --- What Linux does, the simulation does ----------------------------------------------------------------
+
+/// What happens to both ends of a connection, in words: the same on the system's sockets and on simulated ones.
+template <class F>
+void check_as_on_linux(F story, const char* expected) {
+    std::string real, simulated;
+    test::run_on(1, [&]() -> rn::task<> { real = co_await story(); });
+    const auto main = [&]() -> rn::task<> { simulated = co_await story(); };
+    const auto run = testing::simulate(on(testing::network().short_transfers(false)), main);
+    CHECK_MESSAGE(run.ok(), run.what());
+    CHECK(real == expected);
+    CHECK(simulated == expected);
+}
+
+std::string word(std::error_code error) {
+    if (!error) return "ok";
+    if (error == rn::errc::end_of_stream) return "end";
+    if (error == rn::errc::closed) return "closed";
+    if (error == std::errc::connection_reset) return "reset";
+    if (error == std::errc::broken_pipe) return "pipe";
+    if (error == std::errc::not_connected) return "unconnected";
+    if (error == std::errc::connection_refused) return "refused";
+    if (error == std::errc::address_in_use) return "in use";
+    return error.message();
+}
+
+rn::task<std::string> reads(rn::tcp_stream& from) {
+    auto chunk = co_await from.recv();
+    co_return chunk ? std::string(chunk->text()) + " " : word(chunk.error()) + " ";
+}
+rn::task<std::string> writes(rn::tcp_stream& to, std::string_view text) {
+    const auto sent = co_await to.write_all(text);
+    co_return word(sent.error) + " ";
+}
+
+rn::task<std::string> one_closes() {
+    auto [near, far] = co_await test::connected_pair();
+    std::string told = co_await writes(near, "bye");
+    near.close();
+    told += co_await reads(far);
+    told += co_await reads(far);
+    told += co_await reads(far);
+    co_return told;
+}
+TEST_CASE(
+    "simulated network: what was written before a close is read, then the end of the stream, for ever") {
+    check_as_on_linux(one_closes, "ok bye end end ");
+}
+
+rn::task<std::string> one_writes_to_the_closed() {
+    auto [near, far] = co_await test::connected_pair();
+    near.close();
+    std::string told = co_await reads(far);
+    told += co_await writes(far, "anybody there?");   // is answered by a reset
+    while (far.peer_address()) co_await rn::yield();  // until that is here
+    told += co_await writes(far, "hello?");
+    told += co_await reads(far);
+    told += word(far.shutdown_write().error());
+    co_return told;
+}
+TEST_CASE("simulated network: who writes to a closed peer learns it with the next write") {
+    check_as_on_linux(one_writes_to_the_closed, "end ok pipe end unconnected");
+}
+
+rn::task<std::string> one_closes_on_unread_bytes() {
+    auto [near, far] = co_await test::connected_pair();
+    std::string told = co_await writes(near, "for you");
+    told += co_await writes(far, "unread");
+    auto there = co_await near.readable();
+    told += word(there.error()) + " ";
+    near.close();
+    while (far.peer_address()) co_await rn::yield();  // the reset is here
+    told += co_await reads(far);
+    told += co_await reads(far);
+    told += co_await reads(far);
+    told += co_await writes(far, "hello?");
+    co_return told;
+}
+TEST_CASE("simulated network: closing on unread bytes resets; what had arrived can be read, one call fails") {
+    check_as_on_linux(one_closes_on_unread_bytes, "ok ok ok for you reset end pipe ");
+}
+
+rn::task<std::string> one_half_closes() {
+    auto [near, far] = co_await test::connected_pair();
+    std::string told = co_await writes(near, "question");
+    told += word(near.shutdown_write().error()) + " ";
+    told += co_await writes(near, "more");
+    told += co_await reads(far);
+    told += co_await reads(far);
+    told += co_await writes(far, "answer");
+    far.close();
+    told += co_await reads(near);
+    told += co_await reads(near);
+    co_return told;
+}
+TEST_CASE("simulated network: half a connection can be closed, and the other half goes on") {
+    check_as_on_linux(one_half_closes, "ok ok pipe question end ok answer end ");
+}
+
+rn::task<std::string> a_listener_closes() {
+    auto listener = rn::tcp_listener::bind("127.0.0.1:0").value();
+    const rn::address at = listener.local_address();
+    auto queued = co_await rn::tcp_stream::connect(at);
+    listener.close();
+    std::string told = co_await reads(*queued);
+    auto late = co_await rn::tcp_stream::connect(at);
+    co_return told + word(late.error());
+}
+TEST_CASE(
+    "simulated network: a listener that closes resets who waits in its backlog, and refuses who comes") {
+    check_as_on_linux(a_listener_closes, "reset refused");
+}
+
+rn::task<std::string> several_listen() {
+    const auto bind = [](const rn::address& on, bool shared) {
+        return rn::tcp_listener::bind(on, rn::tcp_options().reuse_port(shared));
+    };
+    auto first = bind(rn::address::loopback_ipv4(0), false);
+    const std::uint16_t port = first->local_address().port();
+    std::string told = word(bind(first->local_address(), false).error()) + ", ";
+    told += word(bind(first->local_address(), true).error()) + ", ";
+    told += word(bind(rn::address::any_ipv4(port), false).error()) + ", ";
+    first->close();
+    auto shared = bind(rn::address::loopback_ipv4(port), true);
+    auto other = bind(rn::address::loopback_ipv4(port), true);
+    told += word(shared.error()) + " and " + word(other.error());
+    co_return told;
+}
+TEST_CASE("simulated network: an address belongs to one listener, or to several that share its port") {
+    check_as_on_linux(several_listen, "in use, in use, in use, ok and ok");
+}
+
+rn::task<std::string> a_closed_stream_is_read() {
+    auto [near, far] = co_await test::connected_pair();
+    auto reader = rn::go([](rn::tcp_stream& from) { return reads(from); }, rn::borrow(near));
+    for (int i = 0; i < 10; ++i) co_await rn::yield();
+    near.close();
+    auto ended = co_await reader;
+    std::string told = ended.value();
+    told += co_await writes(near, "more");
+    told += co_await reads(far);
+    co_return told;
+}
+TEST_CASE("simulated network: closing a stream ends who reads it, and the peer sees the end of the stream") {
+    check_as_on_linux(a_closed_stream_is_read, "closed closed end ");
+}
+
+rn::task<std::string> addresses_of(const char* listen_at, const char* connect_to) {
+    auto listener = rn::tcp_listener::bind(listen_at).value();
+    const std::uint16_t port = listener.local_address().port();
+    const rn::address to = rn::address::parse(connect_to).value().with_port(port);
+    auto near = co_await rn::tcp_stream::connect(to);
+    if (!near) co_return word(near.error());
+    auto far = co_await listener.accept();
+    const auto host = [](const rn::result<rn::address>& a) {
+        return to_string(a.value().with_port(0)) + " ";
+    };
+    std::string told = host(near->local_address()) + host(near->peer_address());
+    told += host(far->local_address()) + host(far->peer_address());
+    const bool same = near->local_address()->port() == far->peer_address()->port();
+    co_return told + (same && far->local_address()->port() == port ? "same ports" : "other ports");
+}
+TEST_CASE("simulated network: both ends know both addresses") {
+    check_as_on_linux([] { return addresses_of("127.0.0.1:0", "127.0.0.1:0"); },
+                      "127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 same ports");
+    check_as_on_linux([] { return addresses_of("0.0.0.0:0", "0.0.0.0:0"); },
+                      "127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 127.0.0.1:0 same ports");
+}
+TEST_CASE("simulated network: IPv6, and a listener that takes both" * doctest::skip(!test::has_ipv6())) {
+    check_as_on_linux([] { return addresses_of("[::1]:0", "[::1]:0"); },
+                      "[::1]:0 [::1]:0 [::1]:0 [::1]:0 same ports");
+    check_as_on_linux([] { return addresses_of("[::]:0", "127.0.0.1:0"); },
+                      "127.0.0.1:0 127.0.0.1:0 [::ffff:127.0.0.1]:0 [::ffff:127.0.0.1]:0 same ports");
+    check_as_on_linux([] { return addresses_of("0.0.0.0:0", "[::1]:0"); }, "refused");
+}
 }
