@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "support/build_kind.hpp"
+
 namespace support {
 
 namespace {
@@ -32,6 +34,7 @@ scarce_memory::~scarce_memory() { allowed = LONG_MAX; }
 long allocated() noexcept { return balance; }
 }
 
+#if !RUNNEL_SANITIZED  // those have operators of their own, which find more than these
 // The forms for arrays and without exceptions call these.
 void* operator new(std::size_t bytes) { return support::allocate(bytes, __STDCPP_DEFAULT_NEW_ALIGNMENT__); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
@@ -41,3 +44,4 @@ void operator delete(void* memory) noexcept { support::deallocate(memory); }
 void operator delete(void* memory, std::size_t) noexcept { support::deallocate(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { support::deallocate(memory); }
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { support::deallocate(memory); }
+#endif

@@ -7,6 +7,7 @@
 //     }
 //     CHECK(allocated() == before);                 // nothing was left behind
 //
+// Not in sanitized builds, which have operators of their own: there nothing fails (support/build_kind.hpp).
 // It knows operator new and delete of every kind; malloc(), and so the frames of coroutines, it leaves alone.
 #pragma once
 
