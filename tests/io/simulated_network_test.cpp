@@ -15,7 +15,6 @@ namespace testing = runnel::testing;
 using namespace std::chrono_literals;
 using test::pattern;
 using test::read_all;
-using test::stream_pair;
 
 namespace {
 
