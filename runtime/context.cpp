@@ -47,7 +47,7 @@ const void* context::find(const void* key) const noexcept { return find_value(no
 
 bool cancel_function::operator()(std::error_code cause) const noexcept {
     context_node* node = context_access::node(of_);
-    return detail::cancel_tree(*node, errc::cancelled, cause);
+    return detail::cancel_tree(*node, errc::cancelled, cause ? cause : make_error_code(errc::cancelled));
 }
 
 context background() noexcept { return context(); }

@@ -100,7 +100,9 @@ scope_base::~scope_base() {
 
 void scope_base::cancel() noexcept { cancel(make_error_code(errc::cancelled)); }
 
-void scope_base::cancel(std::error_code cause) noexcept { cancel_tree(*state_->ctx, errc::cancelled, cause); }
+void scope_base::cancel(std::error_code cause) noexcept {
+    cancel_tree(*state_->ctx, errc::cancelled, cause ? cause : make_error_code(errc::cancelled));
+}
 
 context scope_base::ctx() const noexcept { return context_access::share(state_->ctx); }
 

@@ -39,6 +39,16 @@ TEST_CASE("after_func: runs the function as a task of its own when its time has 
     });
 }
 
+TEST_CASE("after_func: a time that is too long to count never comes, but can be called off") {
+    in_virtual_time([]() -> rn::task<> {
+        int sum = 0;
+        rn::later never = rn::after_func(std::chrono::hours::max(), add, std::make_unique<int>(1), &sum);
+        (void)co_await rn::sleep_for(24h * 365 * 100);
+        CHECK(never.stop());
+        CHECK(sum == 0);
+    });
+}
+
 TEST_CASE("after_func: stop calls it off, once, and only before it has started") {
     in_virtual_time([]() -> rn::task<> {
         int sum = 0;

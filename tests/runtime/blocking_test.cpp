@@ -186,6 +186,12 @@ TEST_CASE("blocking: beyond the limit of threads calls wait for their turn, in o
     CHECK(most <= 2);
 }
 
+TEST_CASE("blocking: there is one thread at least, whatever the options say") {
+    rn::runtime runtime(rn::options().workers(1).driver(rn::driver_kind::none).blocking_threads(0));
+    const auto body = []() -> rn::task<int> { co_return (co_await rn::blocking(twice, 4)).value(); };
+    CHECK(runtime.spawn(body).wait().value() == 8);
+}
+
 TEST_CASE("blocking: its threads leave asynchronous signals to the program, and take faults") {
     on_workers(1, []() -> rn::task<> {
         const auto mask = [] {
@@ -267,11 +273,15 @@ TEST_CASE("blocking pool: when it stops, it drops what has not begun and names w
 TEST_CASE("blocking pool: when it stops, it waits for a call that ends in time") {
     sequencer order;
     std::atomic<int> gone{0};
-    rn::detail::blocking_pool pool(4);
+    rn::detail::blocking_pool pool(1);
     pool.submit(*new bare_call(order, 2, gone));
     order.wait_for(1);
-    std::thread other([&] { order.advance(); });
-    CHECK(pool.stop(60'000'000'000).empty());
-    CHECK(gone == 1);
+    std::thread other([&] {
+        // Behind the one that runs they queue up; refused they are gone at once: then it stops.
+        for (; gone == 0; std::this_thread::yield()) pool.submit(*new bare_call(order, 0, gone));
+        order.advance();
+    });
+    CHECK(pool.stop(INT64_MAX).empty());  // a grace that is too long to count is long enough
     other.join();
+    CHECK(gone >= 2);
 }

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -88,6 +89,46 @@ TEST_CASE("context: a child of a cancelled parent is born cancelled, with the pa
     CHECK(born.ctx.cancelled());
     CHECK(born.ctx.cause() == rn::errc::full);
     CHECK(!born.cancel());
+}
+
+TEST_CASE("cancel_function: may be copied, and called by any thread; a cause that is no error stands for "
+          "cancelled") {
+    const auto made = rn::with_cancel(rn::background());
+    const rn::cancel_function copy = made.cancel;
+    bool by_thread = false;
+    std::thread([&] { by_thread = copy(std::error_code()); }).join();
+    CHECK(by_thread);
+    CHECK(!made.cancel());
+    CHECK(made.ctx.err() == rn::errc::cancelled);
+    CHECK(made.ctx.cause() == rn::errc::cancelled);
+}
+
+TEST_CASE("cancel_function: keeps its context, and outlives every other handle and the runtime") {
+    auto waits = [](rn::context ctx) -> rn::task<rn::result<>> { co_return co_await ctx.done(); };
+    std::optional<rn::cancel_function> cancel;
+    rn::context below;
+    {
+        rn::runtime here(support::workers(1));
+        auto made = rn::with_cancel(here.root());
+        cancel = made.cancel;
+        auto end = here.spawn(waits, std::move(made.ctx));
+        CHECK((*cancel)());  // a plain thread ends the wait of a task
+        CHECK(end.wait());
+        auto later = rn::with_cancel(here.root());
+        below = rn::with_cancel(later.ctx).ctx;
+        cancel = std::move(later.cancel);
+    }
+    CHECK(!below.cancelled());
+    CHECK((*cancel)());
+    CHECK(below.cancelled());
+}
+
+TEST_CASE("with_deadline: a time that is too long to count is no deadline; one long past has passed") {
+    CHECK(!rn::with_timeout(rn::background(), std::chrono::hours::max()).ctx.deadline());
+    CHECK(!rn::with_deadline(rn::background(), rn::clock::time_point::max()).ctx.deadline());
+    CHECK(rn::with_timeout(rn::background(), std::chrono::hours::min()).ctx.cancelled());
+    CHECK(rn::with_deadline(rn::background(), rn::clock::time_point::min()).ctx.err() ==
+          rn::errc::deadline_exceeded);
 }
 
 TEST_CASE("with_value: the nearest value wins; keys are told apart; values die with the last handle") {
@@ -223,6 +264,7 @@ TEST_CASE("with_timeout around a task: timed_out when this limit ended it") {
         const auto end = co_await rn::with_timeout(2ms, sleeps(1h));
         CHECK(end.error() == rn::errc::timed_out);
         CHECK(co_await rn::with_timeout(1h, sleeps(1ms)));
+        CHECK(co_await rn::with_timeout(std::chrono::hours::max(), sleeps(1ms)));
         const auto value = []() -> rn::task<int> {
             const auto got = co_await rn::sleep_for(1h);
             CHECK(got.error() == rn::errc::deadline_exceeded);

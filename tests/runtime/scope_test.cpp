@@ -250,6 +250,33 @@ TEST_CASE("scope: join() forwards a cancel of its task, and returns only when th
     });
 }
 
+TEST_CASE(
+    "scope: a limit around what joins cancels the children, and join() waits for their end all the same") {
+    run_on(2, []() -> rn::task<> {
+        std::atomic<bool> cleaned{false};
+        const auto slow_to_end = [&]() -> rn::task<> {
+            const auto got = co_await rn::sleep_for(1h);
+            CHECK(got.error() == rn::errc::deadline_exceeded);
+            co_await rn::shielded(rn::sleep_for(5ms));
+            cleaned = true;
+        };
+        const auto joins = [&]() -> rn::task<rn::result<>> {
+            rn::scope s;
+            s.spawn(slow_to_end);
+            const auto end = co_await s.join();
+            CHECK(cleaned);
+            co_return end;
+        };
+        const auto by_hand = co_await rn::with_timeout(1ms, joins());
+        CHECK(by_hand.error() == rn::errc::timed_out);
+        cleaned = false;
+        const auto spawns = [&](rn::scope& s) -> rn::task<> { co_return s.spawn(slow_to_end); };
+        const auto by_scoped = co_await rn::with_timeout(1ms, rn::scoped(spawns));
+        CHECK(by_scoped.error() == rn::errc::timed_out);
+        CHECK(cleaned);
+    });
+}
+
 TEST_CASE("scope: what a child was given dies before join() returns") {
     counted::reset();
     run_on(2, []() -> rn::task<> {

@@ -134,6 +134,29 @@ TEST_CASE("task: awaiting one that was moved from is misuse, said aloud") {
     CHECK(misuse.wait().said("awaited after it was moved from"));
 }
 
+// --- A frame that the compiler has misplaced (P4) ---------------------------------------------------------
+
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+rn::task<bool> says_no() { co_return false; }
+rn::task<> has_no_local_variable() {
+    if (co_await says_no()) co_return;
+}
+
+TEST_CASE("child: a coroutine whose frame g++ 12 misplaces is started" * doctest::skip()) {
+    run_on(1, []() -> rn::task<> {
+        auto misplaced = has_no_local_variable();
+        co_await std::move(misplaced);
+    });
+}
+
+TEST_CASE("task: a frame that g++ 12 has misplaced is found out before it runs, and its place is said") {
+    support::child misplaced("child: a coroutine whose frame g++ 12 misplaces is started");
+    CHECK(misplaced.wait().killed_by(SIGABRT));
+    CHECK(misplaced.wait().said("g++ 12 has misplaced this coroutine's frame: declare a local variable"));
+    CHECK(misplaced.wait().said("task_test.cpp:"));
+}
+#endif
+
 // --- The stack stays flat, whatever the compiler does about tail calls --------------------------------
 
 long many() { return support::scaled(support::sanitized ? 1'000'000L : 10'000'000L, 10'000'000L); }

@@ -45,6 +45,13 @@ ticks with_a_pause(rn::missed_ticks policy) {
 }
 }
 
+TEST_CASE("ticker: a period that is too long to count never ends") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::ticker ticker(std::chrono::hours::max());
+        CHECK((co_await rn::with_timeout(24h * 365 * 100, ticker.tick())).error() == rn::errc::timed_out);
+    });
+}
+
 TEST_CASE("ticker: ticks once per period, the first after one period, without drift") {
     in_virtual_time([]() -> rn::task<> {
         const auto start = rn::clock::now();

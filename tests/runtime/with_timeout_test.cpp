@@ -74,6 +74,23 @@ TEST_CASE("with_timeout: limits a sleep, which stands in the same timers") {
     });
 }
 
+TEST_CASE(
+    "with_timeout: a limit that is too long to count never ends the wait; the longest negative one is over") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::channel<int> numbers(0);
+        rn::go(send_later, numbers, 1, 24h * 365 * 100);
+        CHECK((co_await rn::with_timeout(std::chrono::hours::max(), numbers.recv())).value() == 1);
+        rn::go(send_later, numbers, 2, 1h);
+        CHECK((co_await rn::with_timeout(std::chrono::nanoseconds::max(), numbers.recv())).value() == 2);
+        rn::go(send_later, numbers, 3, 1h);
+        CHECK((co_await rn::with_timeout(std::chrono::duration<double>(1e300), numbers.recv())).value() == 3);
+        const auto start = rn::clock::now();
+        CHECK((co_await rn::with_timeout(std::chrono::hours::min(), numbers.recv())).error() ==
+              rn::errc::timed_out);
+        CHECK(rn::clock::now() == start);
+    });
+}
+
 TEST_CASE("with_timeout: a value that was sent is never lost to the limit") {
     const int rounds = scaled(300, 20'000);
     on_workers(2, [rounds]() -> rn::task<> {

@@ -105,7 +105,8 @@ private:
 /// Cancels the context that it was made with. Copyable; dropping it cancels nothing.
 class cancel_function {
 public:
-    /// Returns whether this call did it. Threads: any. Cost: O(waiting tasks + descendants).
+    /// Returns whether this call did it. A cause that is no error stands for errc::cancelled.
+    /// Threads: any. Cost: O(waiting tasks + descendants).
     bool operator()() const noexcept { return (*this)(make_error_code(errc::cancelled)); }
     bool operator()(std::error_code cause) const noexcept;
 
