@@ -89,9 +89,13 @@ void set_deadline(context_node& node, detail::nanoseconds_t when, std::error_cod
                             cause ? cause : make_error_code(errc::deadline_exceeded));
         return;
     }
+    const detail::worker* here = detail::current_worker();
+    detail::check(
+        here != nullptr,
+        "with_deadline, with_timeout: made outside a runtime, whose timers it needs: make it in a task");
     node.timer.when = when;
     node.timer.callback = &node;
-    node.timers_of = &detail::current_runtime();
+    node.timers_of = &here->core;
     detail::current_timers().insert(node.timer);
 }
 }

@@ -51,7 +51,8 @@ detail::task_block* runtime::start_frame(std::coroutine_handle<> frame, detail::
 // --- stopping() ------------------------------------------------------------------------------------
 
 detail::wait_object* stopping_operation::object() noexcept {
-    return &detail::current_runtime().stopping_object;
+    detail::worker* here = detail::current_worker();
+    return here != nullptr ? &here->core.stopping_object : nullptr;
 }
 
 bool stopping_operation::try_now(detail::late_wake&) noexcept { return detail::current_runtime().stopping(); }

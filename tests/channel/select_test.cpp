@@ -365,6 +365,23 @@ TEST_CASE("try_select: does what is ready, or says that nothing is") {
     CHECK(some.take<1>().value() == 4);
 }
 
+TEST_CASE("try_select: stopping() is ready once the runtime begins to stop; on a plain thread never") {
+    CHECK(!rn::try_select(rn::stopping()));
+    rn::channel<int> silent(0);
+    CHECK(rn::try_select(rn::stopping(), silent.recv()).error() == rn::errc::not_available);
+    rn::runtime here(rn::options().workers(1).driver(rn::driver_kind::none));
+    const auto looks = []() -> rn::task<bool> {
+        co_return static_cast<bool>(rn::try_select(rn::stopping()));
+    };
+    CHECK(!here.spawn(looks).wait().value());
+    auto last = here.spawn([looks]() -> rn::task<bool> {
+        (void)co_await rn::shielded(rn::stopping());
+        co_return co_await looks();
+    });
+    here.stop().value();
+    CHECK(last.wait().value());
+}
+
 TEST_CASE("try_select: ends a select that waits on the other side") {
     on_workers(1, []() -> rn::task<> {
         rn::channel<int> c(0);

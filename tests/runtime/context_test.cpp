@@ -15,6 +15,7 @@
 #include "support/build_kind.hpp"
 #include "support/child.hpp"
 #include "support/counted.hpp"
+#include "support/dies.hpp"
 #include "support/level.hpp"
 #include "support/runtimes.hpp"
 
@@ -129,6 +130,18 @@ TEST_CASE("with_deadline: a time that is too long to count is no deadline; one l
     CHECK(rn::with_timeout(rn::background(), std::chrono::hours::min()).ctx.cancelled());
     CHECK(rn::with_deadline(rn::background(), rn::clock::time_point::min()).ctx.err() ==
           rn::errc::deadline_exceeded);
+}
+
+TEST_CASE("with_deadline: needs a runtime's timers; made elsewhere it says so, unless it needs none") {
+    const char* why = "made outside a runtime, whose timers it needs: make it in a task";
+    CHECK(support::dies([] { (void)rn::with_timeout(rn::background(), 1h); }, why));
+    CHECK(support::dies([] { (void)rn::with_deadline(rn::background(), rn::clock::now() + 1h); }, why));
+    rn::context near;
+    run_on(1, [&]() -> rn::task<> {
+        near = rn::with_timeout(rn::background(), 1h).ctx;
+        co_return;
+    });
+    CHECK(rn::with_timeout(near, 2h).ctx.deadline() == near.deadline());
 }
 
 TEST_CASE("with_value: the nearest value wins; keys are told apart; values die with the last handle") {

@@ -205,7 +205,7 @@ template <class... Ops>
 /// Go's select with a default: does one of `ops` if it can happen now, without waiting.
 /// Returns       as select(); false, with errc::not_available, when none could.
 /// Cancellation  none: it is tried whether the context is cancelled or not.
-/// Threads       any, also outside a runtime.
+/// Threads       any, also outside a runtime: there stopping() is never ready, and blocking() is check()ed.
 template <class... Ops>
 auto try_select(Ops&&... ops) {
     return select(std::forward<Ops>(ops)...).try_once();

@@ -130,6 +130,8 @@ context background() noexcept;
 /// A child of `parent` that can be cancelled alone. Throws std::bad_alloc. Cost: one allocation, one lock.
 cancellable with_cancel(const context& parent);
 /// A child that cancels itself with errc::deadline_exceeded (its cause: `cause`, when given).
+/// Threads  inside a runtime, whose timers have the deadline; check()ed. (What has passed already, or comes after a
+///          deadline of `parent`, needs none.) The context itself may go anywhere.
 cancellable with_deadline(const context& parent, clock::time_point when, std::error_code cause = {});
 template <class Rep, class Period>
 cancellable with_timeout(const context& parent, std::chrono::duration<Rep, Period> in,

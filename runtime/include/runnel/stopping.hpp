@@ -11,7 +11,8 @@
 
 namespace runnel {
 
-/// `co_await stopping()`: ends when the runtime begins to stop. A select case.
+/// `co_await stopping()`: ends when the runtime of the task begins to stop. A select case; in a try_select() on a plain
+/// thread, which is of no runtime, it is never ready.
 class [[nodiscard]] stopping_operation final : public detail::single_case<stopping_operation, result<>> {
 public:
     stopping_operation() noexcept = default;
