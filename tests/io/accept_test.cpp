@@ -1,9 +1,9 @@
 // accept when the process has no descriptor left: it pauses, says so once, and recovers.
 #include <sys/resource.h>
 
-#include "child.hpp"
 #include "runtime/runtime_core.hpp"
 #include "scripted_io.hpp"
+#include "support/child.hpp"
 
 using namespace test;
 
@@ -50,11 +50,9 @@ rn::task<> run_dry() {
 TEST_CASE("child: accepts without descriptors" * doctest::skip()) { CHECK(run_on(1, run_dry)); }
 
 TEST_CASE("accept: without descriptors it pauses, says so once, and goes on when there are some") {
-    const child_end end = run_child("child: accepts without descriptors");
-    CHECK_MESSAGE(end.status == 0, end.words);
-    const char report[] = "pauses until there are descriptors or memory again";
-    CHECK(contains(end.words, report));
-    CHECK(end.words.find(report) == end.words.rfind(report));
+    const support::child_end end = support::child("child: accepts without descriptors").wait();
+    CHECK_MESSAGE(end.exited(0), end.printed);
+    CHECK(end.times("pauses until there are descriptors or memory again") == 1);
 }
 
 namespace {

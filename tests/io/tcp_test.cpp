@@ -4,8 +4,8 @@
 #include <csignal>
 #include <optional>
 
-#include "child.hpp"
 #include "loopback.hpp"
+#include "support/child.hpp"
 
 using namespace test;
 
@@ -275,10 +275,10 @@ TEST_CASE("child: a stream is destroyed while it is read" * doctest::skip()) {
 }
 
 TEST_CASE("tcp: misuse ends the program and says what was wrong") {
-    const child_end twice = run_child("child: two tasks read one stream");
-    CHECK(twice.status == 128 + SIGABRT);
-    CHECK_MESSAGE(contains(twice.words, "two operations at once in the same direction"), twice.words);
-    const child_end early = run_child("child: a stream is destroyed while it is read");
-    CHECK(early.status == 128 + SIGABRT);
-    CHECK_MESSAGE(contains(early.words, "destroyed while an operation is in flight"), early.words);
+    const support::child_end twice = support::child("child: two tasks read one stream").wait();
+    CHECK(twice.killed_by(SIGABRT));
+    CHECK_MESSAGE(twice.said("two operations at once in the same direction"), twice.printed);
+    const support::child_end early = support::child("child: a stream is destroyed while it is read").wait();
+    CHECK(early.killed_by(SIGABRT));
+    CHECK_MESSAGE(early.said("destroyed while an operation is in flight"), early.printed);
 }
