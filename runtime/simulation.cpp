@@ -15,7 +15,7 @@ using testing::failure;
 
 constexpr std::uint64_t busy_points_max = 10'000;  // step 2 of testing.hpp
 constexpr std::uint64_t points_to_stop = 100'000;
-constexpr std::size_t log_lines_max = 400;
+constexpr std::size_t log_head_lines = 100, log_tail_lines = 300;
 
 std::string start_of(const task_block& task) {
     return is_ours(task.spawned_at) ? ", main" : ", started at " + place(task.spawned_at);
@@ -279,9 +279,22 @@ void simulation::note(event what, std::uint64_t a, std::uint64_t b) noexcept {
 }
 
 void simulation::log_line(const std::string& text) {
-    if (++log_lines_ > log_lines_max) return;
-    log_ += text;
-    log_ += '\n';
+    if (++log_lines_ <= log_head_lines) {
+        log_ += text + '\n';
+        return;
+    }
+    log_tail_.push_back(text);
+    if (log_tail_.size() <= log_tail_lines) return;
+    log_tail_.pop_front();
+    ++log_left_out_;
+}
+
+/// What went wrong stands at its end, what that began with at its beginning.
+std::string simulation::whole_log() const {
+    std::string all = log_;
+    if (log_left_out_ != 0) all += "      … " + std::to_string(log_left_out_) + " lines\n";
+    for (const std::string& line : log_tail_) all += line + '\n';
+    return all;
 }
 
 void simulation::log_turn(const task_block& task) {
@@ -307,9 +320,9 @@ testing::report simulation::make_report() const {
     if (kind_ != failure::none) {
         text += "\n  seed " + std::to_string(how_.seed()) + " (RUNNEL_SEED=" + std::to_string(how_.seed()) +
                 " repeats it), point " + std::to_string(points_);
-        if (keep_log_) text += "\n" + log_;
+        if (keep_log_) text += "\n" + whole_log();
     }
-    return testing::report({kind_, std::move(text), log_, how_.seed(), hash_, points_,
+    return testing::report({kind_, std::move(text), whole_log(), how_.seed(), hash_, points_,
                             std::chrono::nanoseconds(now_ - start_time)});
 }
 
@@ -337,5 +350,14 @@ bool noted_unhandled(const task_block& of, const std::exception_ptr& what) noexc
     by->fail(failure::exception,
              "task " + std::to_string(of.id.get()) + start_of(of) + ", ended by an exception: " + text);
     return true;
+}
+}
+
+namespace runnel::testing {
+
+std::uint32_t choose(std::uint32_t ways) {
+    detail::steering* by = detail::current_steering();
+    detail::check(by != nullptr, "testing::choose: only in a simulation");
+    return by->choose(ways);
 }
 }

@@ -8,6 +8,7 @@
 //       costs ten times what the event does.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -64,6 +65,7 @@ private:
     void note(event what, std::uint64_t a, std::uint64_t b) noexcept;
     void log_turn(const task_block& task);
     void log_line(const std::string& text);
+    std::string whole_log() const;
     void say_who_waits() noexcept;
     void after_main() noexcept;
     testing::report make_report() const;
@@ -91,7 +93,9 @@ private:
     std::uint64_t points_ = 0;
     std::uint64_t hash_ = 0;
     std::vector<decision> decisions_;
-    std::string log_;
+    std::string log_;                   // its first lines,
+    std::deque<std::string> log_tail_;  // its last ones,
+    std::size_t log_left_out_ = 0;      // and so many between them
     std::size_t log_lines_ = 0;
     testing::failure kind_ = testing::failure::none;
     std::string what_;

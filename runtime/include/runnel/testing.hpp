@@ -279,6 +279,11 @@ exploration exhaust(unsigned preemptions, std::uint64_t runs_max, F&& main) {
 void expect(bool ok, const char* what = "expectation",
             std::source_location where = std::source_location::current());
 
+/// A choice of the test's own, 0 to ways-1, by the seed: which request comes next, how long to wait. It is part of
+/// replays, and is 0 wherever a shortened schedule can do without another, so let 0 be the plainest case.
+/// Simulations only (check()ed).
+std::uint32_t choose(std::uint32_t ways);
+
 /// Waits until every other task of the simulation waits for something: nothing will happen any more without the
 /// caller, or before time passes (to a deadline, or to what the network brings next). Simulations only (check()ed).
 task<> wait_until_all_tasks_wait();
