@@ -202,9 +202,8 @@ void simulated_connection::vanish() {
 
 void simulated_connection::reset() {
     for (stream_end* end : {&near, &far})
-        medium.at(medium.now() + medium.latency(), [this, end] {
-            if (passable()) end->fail(ECONNRESET);
-        });
+        medium.at(medium.now() + medium.latency(),
+                  [this, end] { when_passable([end] { end->fail(ECONNRESET); }); });
 }
 
 void simulated_connection::reset_now() {
