@@ -12,7 +12,7 @@ namespace {
 constinit thread_local long allowed = LONG_MAX;
 constinit thread_local long balance = 0;
 
-void* allocate(std::size_t bytes, std::size_t alignment) {
+[[maybe_unused]] void* allocate(std::size_t bytes, std::size_t alignment) {
     if (allowed == 0) throw std::bad_alloc();
     if (allowed != LONG_MAX) --allowed;
     const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
@@ -22,7 +22,7 @@ void* allocate(std::size_t bytes, std::size_t alignment) {
     return got;
 }
 
-void deallocate(void* memory) noexcept {
+[[maybe_unused]] void deallocate(void* memory) noexcept {
     if (memory == nullptr) return;
     --balance;
     std::free(memory);
