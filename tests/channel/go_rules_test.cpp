@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <initializer_list>
 #include <numeric>
 #include <vector>
 
@@ -20,112 +21,109 @@ constexpr int tasks = 4;
 constexpr int values = 250;
 
 /// Runs the same rule on one worker, where the order is known, and on several, where it is not.
-template <class F, class... Args>
-void on_one_and_several(F f, const Args&... args) {
+template <class F>
+void on_one_and_several(F rule) {
     for (const unsigned workers : {1U, 3U}) {
         CAPTURE(workers);
-        on_workers(workers, f, args...);
+        on_workers(workers, rule);
+    }
+}
+
+using capacities = std::initializer_list<std::size_t>;
+
+/// The same for a channel of each of these capacities.
+template <class F>
+void for_channels_of(capacities each, F rule) {
+    for (const std::size_t capacity : each) {
+        CAPTURE(capacity);
+        on_one_and_several([=]() -> rn::task<> { co_await rule(ints(capacity)); });
+    }
+}
+/// On one worker alone, where settle() can be used.
+template <class F>
+void for_channels_on_one_worker(capacities each, F rule) {
+    for (const std::size_t capacity : each) {
+        CAPTURE(capacity);
+        on_workers(1, rule, ints(capacity));
     }
 }
 }
 
 TEST_CASE("Go: a receive from an empty channel, and a send to a full one, wait") {
-    for (const std::size_t capacity : {0U, 1U, 3U, 10U}) {
-        on_workers(
-            1,
-            [](std::size_t room) -> rn::task<> {
-                ints c(room);
-                bool received = false;
-                rn::go(
-                    [](ints from, bool* done) -> rn::task<> {
-                        (void)co_await from.recv();
-                        *done = true;
-                    },
-                    c, &received);
-                co_await settle();
-                CHECK(!received);
-                CHECK(co_await c.send(0));
-                co_await settle();
-                CHECK(received);
-
-                for (std::size_t i = 0; i < room; ++i) CHECK(co_await c.send(0));
-                bool sent = false;
-                rn::go(
-                    [](ints to, bool* done) -> rn::task<> {
-                        (void)co_await to.send(0);
-                        *done = true;
-                    },
-                    c, &sent);
-                co_await settle();
-                CHECK(!sent);
-                CHECK(c.try_send(0).error() == rn::errc::full);
-                CHECK(co_await c.recv());
-                co_await settle();
-                CHECK(sent);
+    for_channels_on_one_worker({0U, 1U, 3U, 10U}, [](ints c) -> rn::task<> {
+        bool received = false;
+        rn::go(
+            [](ints from, bool* done) -> rn::task<> {
+                (void)co_await from.recv();
+                *done = true;
             },
-            capacity);
-    }
+            c, &received);
+        co_await settle();
+        CHECK(!received);
+        CHECK(co_await c.send(0));
+        co_await settle();
+        CHECK(received);
+
+        for (std::size_t i = 0; i < c.capacity(); ++i) CHECK(co_await c.send(0));
+        bool sent = false;
+        rn::go(
+            [](ints to, bool* done) -> rn::task<> {
+                (void)co_await to.send(0);
+                *done = true;
+            },
+            c, &sent);
+        co_await settle();
+        CHECK(!sent);
+        CHECK(c.try_send(0).error() == rn::errc::full);
+        CHECK(co_await c.recv());
+        co_await settle();
+        CHECK(sent);
+    });
 }
 
 TEST_CASE("Go: a closed channel gives what it has, and then says so again and again") {
-    for (const std::size_t capacity : {1U, 3U, 10U}) {
-        on_workers(
-            1,
-            [](std::size_t room) -> rn::task<> {
-                ints c(room);
-                for (std::size_t i = 0; i < room; ++i) CHECK(co_await c.send(static_cast<int>(i)));
-                c.close();
-                for (std::size_t i = 0; i < room; ++i)
-                    CHECK((co_await c.recv()).value() == static_cast<int>(i));
-                for (int i = 0; i < 3; ++i) CHECK((co_await c.recv()).error() == rn::errc::closed);
-            },
-            capacity);
-    }
+    for_channels_on_one_worker({1U, 3U, 10U}, [](ints c) -> rn::task<> {
+        for (std::size_t i = 0; i < c.capacity(); ++i) CHECK(co_await c.send(static_cast<int>(i)));
+        c.close();
+        for (std::size_t i = 0; i < c.capacity(); ++i)
+            CHECK((co_await c.recv()).value() == static_cast<int>(i));
+        for (int i = 0; i < 3; ++i) CHECK((co_await c.recv()).error() == rn::errc::closed);
+    });
 }
 
 TEST_CASE("Go: 100 values pass in order between two tasks") {
-    for (const std::size_t capacity : {0U, 1U, 10U}) {
-        on_one_and_several(
-            [](std::size_t room) -> rn::task<> {
-                ints c(room);
-                rn::go(
-                    [](ints to) -> rn::task<> {
-                        for (int i = 0; i < 100; ++i) (void)co_await to.send(i);
-                    },
-                    c);
-                for (int i = 0; i < 100; ++i) CHECK((co_await c.recv()).value() == i);
+    for_channels_of({0U, 1U, 10U}, [](ints c) -> rn::task<> {
+        rn::go(
+            [](ints to) -> rn::task<> {
+                for (int i = 0; i < 100; ++i) (void)co_await to.send(i);
             },
-            capacity);
-    }
+            c);
+        for (int i = 0; i < 100; ++i) CHECK((co_await c.recv()).value() == i);
+    });
 }
 
 TEST_CASE("Go: several senders and several receivers: every value arrives, each as often as it was sent") {
-    for (const std::size_t capacity : {0U, 1U, 10U}) {
-        on_one_and_several(
-            [](std::size_t room) -> rn::task<> {
-                ints c(room);
-                std::array<std::array<int, values>, tasks> seen{};
-                rn::scope all;
-                for (std::size_t t = 0; t < tasks; ++t) {
-                    all.spawn(
-                        [](ints to) -> rn::task<> {
-                            for (int i = 0; i < values; ++i) CHECK(co_await to.send(i));
-                        },
-                        c);
-                    all.spawn(
-                        [](ints from, std::array<int, values>* mine) -> rn::task<> {
-                            for (int i = 0; i < values; ++i)
-                                ++(*mine)[static_cast<std::size_t>((co_await from.recv()).value())];
-                        },
-                        c, &seen[t]);
-                }
-                CHECK(co_await all.join());
-                for (std::size_t v = 0; v < values; ++v)
-                    CHECK(std::accumulate(seen.begin(), seen.end(), 0,
-                                          [&](int sum, auto& s) { return sum + s[v]; }) == tasks);
-            },
-            capacity);
-    }
+    for_channels_of({0U, 1U, 10U}, [](ints c) -> rn::task<> {
+        std::array<std::array<int, values>, tasks> seen{};
+        rn::scope all;
+        for (std::size_t t = 0; t < tasks; ++t) {
+            all.spawn(
+                [](ints to) -> rn::task<> {
+                    for (int i = 0; i < values; ++i) CHECK(co_await to.send(i));
+                },
+                c);
+            all.spawn(
+                [](ints from, std::array<int, values>* mine) -> rn::task<> {
+                    for (int i = 0; i < values; ++i)
+                        ++(*mine)[static_cast<std::size_t>((co_await from.recv()).value())];
+                },
+                c, &seen[t]);
+        }
+        CHECK(co_await all.join());
+        for (std::size_t v = 0; v < values; ++v)
+            CHECK(std::accumulate(seen.begin(), seen.end(), 0,
+                                  [&](int sum, auto& s) { return sum + s[v]; }) == tasks);
+    });
 }
 
 TEST_CASE("Go: a receive that does not wait finds the value or the end while the channel is being closed") {
@@ -161,27 +159,22 @@ TEST_CASE("Go: a select that does not wait finds one of two channels, of which o
 }
 
 TEST_CASE("Go: two tasks that send to and receive from the same channel get each other's values") {
-    for (const std::size_t capacity : {0U, 10U}) {
-        on_one_and_several(
-            [](std::size_t room) -> rn::task<> {
-                ints c(room);
-                rn::scope both;
-                for (int me = 0; me < 2; ++me) {
-                    both.spawn(
-                        [](ints shared, int mine, bool hands_over) -> rn::task<> {
-                            for (int i = 0; i < scaled(500, 50'000); ++i) {
-                                auto won = co_await rn::select(shared.recv(), shared.send(mine));
-                                if (won.index() == 0 && hands_over) CHECK(won.take<0>().value() != mine);
-                            }
-                            // The other may still need a partner: with nobody left it finds the channel closed.
-                            shared.close();
-                        },
-                        c, me, room == 0);
-                }
-                (void)co_await both.join();
-            },
-            capacity);
-    }
+    for_channels_of({0U, 10U}, [](ints c) -> rn::task<> {
+        rn::scope both;
+        for (int me = 0; me < 2; ++me) {
+            both.spawn(
+                [](ints shared, int mine, bool hands_over) -> rn::task<> {
+                    for (int i = 0; i < scaled(500, 50'000); ++i) {
+                        auto won = co_await rn::select(shared.recv(), shared.send(mine));
+                        if (won.index() == 0 && hands_over) CHECK(won.take<0>().value() != mine);
+                    }
+                    // The other may still need a partner: with nobody left it finds the channel closed.
+                    shared.close();
+                },
+                c, me, c.capacity() == 0);
+        }
+        (void)co_await both.join();
+    });
 }
 
 namespace {
@@ -234,24 +227,19 @@ TEST_CASE("Go: plain sends and receives, and selects over four channels, all end
 }
 
 TEST_CASE("Go: a select between sending 0 and sending 1 sends both, again and again") {
-    for (const std::size_t capacity : {0U, 1U, 10U}) {
-        on_one_and_several(
-            [](std::size_t room) -> rn::task<> {
-                ints c(room);
-                rn::go(
-                    [](ints to) -> rn::task<> {
-                        while (!to.closed()) (void)co_await rn::select(to.send(0), to.send(1));
-                    },
-                    c);
-                int ones = 0;
-                const int count = 2'000;
-                for (int i = 0; i < count; ++i) ones += (co_await c.recv()).value();
-                c.close();
-                CAPTURE(ones);
-                CHECK(std::abs(ones - count / 2) < 112);  // 5 sigma
+    for_channels_of({0U, 1U, 10U}, [](ints c) -> rn::task<> {
+        rn::go(
+            [](ints to) -> rn::task<> {
+                while (!to.closed()) (void)co_await rn::select(to.send(0), to.send(1));
             },
-            capacity);
-    }
+            c);
+        int ones = 0;
+        const int count = 2'000;
+        for (int i = 0; i < count; ++i) ones += (co_await c.recv()).value();
+        c.close();
+        CAPTURE(ones);
+        CHECK(std::abs(ones - count / 2) < 112);  // 5 sigma
+    });
 }
 
 TEST_CASE("Go: fair between a channel that is always ready and others") {

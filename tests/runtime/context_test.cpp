@@ -13,7 +13,6 @@
 
 #include "runtime/context_node.hpp"
 #include "support/build_kind.hpp"
-#include "support/child.hpp"
 #include "support/counted.hpp"
 #include "support/dies.hpp"
 #include "support/level.hpp"
@@ -483,14 +482,5 @@ TEST_CASE("cancel: from a plain thread, while tasks wait, take what they wait fo
         opener.join();
         CHECK(children_of(ctx) == 0);
     }
-}
-
-TEST_CASE("child: a deadline outside a runtime" * doctest::skip()) {
-    (void)rn::with_timeout(rn::background(), 1s);
-}
-TEST_CASE("with_deadline: outside a runtime there are no timers: said aloud") {
-    support::child misuse("child: a deadline outside a runtime");
-    CHECK(misuse.wait().killed_by(SIGABRT));
-    CHECK(misuse.wait().said("outside a runtime"));
 }
 }

@@ -44,6 +44,19 @@ private:
 const std::string v2_mount =
     "24 18 0:22 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
 const std::string v1_mount = "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n";
+
+/// Version 2, mounted where it is mostly, with the process in `cgroup` ("" is the mount point), whose cpu.max this is.
+class v2_machine : public machine {
+public:
+    v2_machine(const std::string& cgroup, const std::string& cpu_max) {
+        cgroups("0::" + cgroup + (cgroup.empty() ? "/\n" : "\n")).mounts(v2_mount);
+        limit(cgroup, cpu_max);
+    }
+    v2_machine& limit(const std::string& cgroup, const std::string& cpu_max) {
+        file("/sys/fs/cgroup" + cgroup + "/cpu.max", cpu_max);
+        return *this;
+    }
+};
 }
 
 TEST_CASE("cpu budget: without any cgroup file there is no quota") {
@@ -53,24 +66,19 @@ TEST_CASE("cpu budget: without any cgroup file there is no quota") {
 }
 
 TEST_CASE("cpu budget: version 2 limits by cpu.max of the process's own cgroup") {
-    machine container;
-    container.cgroups("0::/app\n").mounts(v2_mount).file("/sys/fs/cgroup/app/cpu.max", "150000 100000\n");
+    const v2_machine container("/app", "150000 100000\n");
     CHECK(cpu_quota(container.root()) == doctest::Approx(1.5));
 }
 
 TEST_CASE("cpu budget: the tightest of all ancestors counts") {
-    machine nested;
-    nested.cgroups("0::/a/b/c\n").mounts(v2_mount);
-    nested.file("/sys/fs/cgroup/a/b/c/cpu.max", "800000 100000\n");
-    nested.file("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
-    nested.file("/sys/fs/cgroup/a/cpu.max", "50000 100000\n");
+    v2_machine nested("/a/b/c", "800000 100000\n");
+    nested.limit("/a/b", "max 100000\n").limit("/a", "50000 100000\n");
     CHECK(cpu_quota(nested.root()) == doctest::Approx(0.5));
     CHECK(usable_cpus(nested.root()) == 1);
 }
 
 TEST_CASE("cpu budget: the mount point itself may limit, as inside a container") {
-    machine container;
-    container.cgroups("0::/\n").mounts(v2_mount).file("/sys/fs/cgroup/cpu.max", "300000 100000\n");
+    const v2_machine container("", "300000 100000\n");
     CHECK(cpu_quota(container.root()) == doctest::Approx(3));
 }
 
@@ -137,8 +145,7 @@ TEST_CASE("cpu budget: malformed files limit nothing") {
     for (const char* text : {"", "\n", "max", "max max", "100000", "100000 0", "0 100000", "-5 100000",
                              "x 100000", "100000 y", "nan 100000", "1e400 100000", "100000x 100000"}) {
         CAPTURE(text);
-        machine broken;
-        broken.cgroups("0::/a\n").mounts(v2_mount).file("/sys/fs/cgroup/a/cpu.max", text);
+        const v2_machine broken("/a", text);
         CHECK(std::isinf(cpu_quota(broken.root())));
     }
     machine nonsense;
@@ -148,12 +155,11 @@ TEST_CASE("cpu budget: malformed files limit nothing") {
 }
 
 TEST_CASE("cpu budget: parts of a processor are rounded up, and there is always one worker") {
-    machine small;
-    small.cgroups("0::/\n").mounts(v2_mount).file("/sys/fs/cgroup/cpu.max", "1000 100000\n");
+    v2_machine small("", "1000 100000\n");
     CHECK(usable_cpus(small.root()) == 1);
-    small.file("/sys/fs/cgroup/cpu.max", "110000 100000\n");
+    small.limit("", "110000 100000\n");
     CHECK(usable_cpus(small.root()) == std::min(2U, allowed_cpus()));
-    small.file("/sys/fs/cgroup/cpu.max", "99900000 100000\n");
+    small.limit("", "99900000 100000\n");
     CHECK(usable_cpus(small.root()) == allowed_cpus());
 }
 

@@ -19,6 +19,7 @@
 
 namespace rn = runnel;
 using namespace std::chrono_literals;
+using support::aborts_saying;
 using support::counted;
 using support::run_on;
 using support::workers;
@@ -354,9 +355,7 @@ TEST_CASE("go: an exception that nobody can receive ends the program, and says w
         CHECK(end.said("go_test.cpp:"));
         CHECK(end.said("ended by an exception that nobody can receive: kaboom"));
     }
-    support::child program("child: a task throws no std::exception");
-    CHECK(program.wait().killed_by(SIGABRT));
-    CHECK(program.wait().said("an exception that is no std::exception"));
+    CHECK(aborts_saying("child: a task throws no std::exception", "an exception that is no std::exception"));
 }
 
 TEST_CASE("child: a handle is dropped in the moment in which its task throws" * doctest::skip()) {
@@ -370,9 +369,7 @@ TEST_CASE("child: a handle is dropped in the moment in which its task throws" * 
 }
 
 TEST_CASE("go: dropping the handle in the moment of the throw loses no report") {
-    support::child program("child: a handle is dropped in the moment in which its task throws");
-    CHECK(program.wait().killed_by(SIGABRT));
-    CHECK(program.wait().said("kaboom"));
+    CHECK(aborts_saying("child: a handle is dropped in the moment in which its task throws", "kaboom"));
 }
 
 TEST_CASE("child: a handle is joined twice" * doctest::skip()) {
@@ -434,18 +431,14 @@ TEST_CASE("child: a worker waits like a thread" * doctest::skip()) {
 }
 
 TEST_CASE("go: misuse is said aloud") {
-    const auto says = [](const char* test, const char* what) {
-        support::child program(test);
-        return program.wait().killed_by(SIGABRT) && program.wait().said(what);
-    };
-    CHECK(says("child: a handle is joined twice", "joined twice"));
-    CHECK(says("child: a handle goes that a task waits for", "dropped while a task waits for it"));
-    CHECK(says("child: a handle moves that a task waits for", "moved while a task waited for it"));
+    CHECK(aborts_saying("child: a handle is joined twice", "joined twice"));
+    CHECK(aborts_saying("child: a handle goes that a task waits for", "dropped while a task waits for it"));
+    CHECK(aborts_saying("child: a handle moves that a task waits for", "moved while a task waited for it"));
     for (const char* test :
          {"child: nothing is started", "child: nothing becomes a child", "child: nothing is spawned"})
-        CHECK(says(test, "started after it was moved from"));
-    CHECK(says("child: go() outside a runtime", "outside a runtime"));
-    CHECK(says("child: a worker waits like a thread", "co_await it instead"));
+        CHECK(aborts_saying(test, "started after it was moved from"));
+    CHECK(aborts_saying("child: go() outside a runtime", "outside a runtime"));
+    CHECK(aborts_saying("child: a worker waits like a thread", "co_await it instead"));
 }
 
 // --- While the runtime stops --------------------------------------------------------------------------

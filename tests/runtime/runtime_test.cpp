@@ -272,10 +272,8 @@ TEST_CASE("child: stop() twice" * doctest::skip()) {
 }
 
 TEST_CASE("stop: misuse is said aloud") {
-    support::child by_itself("child: stop() on a worker");
-    CHECK(by_itself.wait().said("stopped by a task of its own"));
-    support::child twice("child: stop() twice");
-    CHECK(twice.wait().said("stopped twice"));
+    CHECK(support::aborts_saying("child: stop() on a worker", "stopped by a task of its own"));
+    CHECK(support::aborts_saying("child: stop() twice", "stopped twice"));
 }
 
 // --- Drivers -----------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@
 //         CHECK(end.said("ended by an exception"));
 //     }
 //
+// Of a misuse that check() finds it says that in a line: CHECK(aborts_saying("child: …", "joined twice")).
+//
 // The program is executed again, not only forked: the child may start threads, under sanitizers too. The
 // case is marked with skip(), so that it runs in the child alone. Its stdout and stderr are one text.
 #pragma once
@@ -92,4 +94,10 @@ private:
     int output_ = -1;
     child_end end_;
 };
+
+/// Does the test end by abort(), with that in its report?
+inline bool aborts_saying(const std::string& test, std::string_view report) {
+    child misuse(test);
+    return misuse.wait().killed_by(SIGABRT) && misuse.wait().said(report);
+}
 }

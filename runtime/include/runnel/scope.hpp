@@ -17,7 +17,9 @@
 //   S4  a scope left without join (an exception, an early co_return) neither blocks nor aborts: it cancels,
 //       and hands its unfinished children to the enclosing task, which is not complete until they are. It is
 //       reported on stderr with the line of the scope. An exception in it, or of a child that ends later, has
-//       nobody who could receive it, and stops the program as any such;
+//       nobody who could receive it, and stops the program as any such. Its children must not borrow locals of
+//       that task, which are gone before they have ended; the arguments that the task was started with are there
+//       until then. scoped() cannot be left;
 //   S5  a scope whose last owner is a child of it (or a plain thread) is left too, but by nobody who could wait:
 //       its children are cancelled, and end by themselves.
 #pragma once
