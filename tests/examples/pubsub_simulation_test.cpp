@@ -349,7 +349,8 @@ rn::task<> whole_service(bool stormy) {
 
 void explore_service(const testing::network& network, bool stormy) {
     const auto how = testing::options().grace(1h).network(network);
-    const auto all = testing::explore(how, support::scaled(50, 10'000), [&] { return whole_service(stormy); });
+    const auto all =
+        testing::explore(how, support::scaled(50U, 10'000U), [&] { return whole_service(stormy); });
     CHECK_MESSAGE(all.ok(), all.what());
 }
 }

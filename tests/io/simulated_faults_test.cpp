@@ -47,9 +47,9 @@ TEST_CASE("simulated network: what is sent arrives after the latency, and connec
         const auto start = rn::clock::now();
         auto ends = co_await connected_pair();
         testing::expect(since(start) == 40ms, "asked and answered");
-        co_await ends.first.write_all("x");
+        (void)co_await ends.first.write_all("x");
         testing::expect(since(start) == 40ms, "a write that has room takes no time");
-        co_await ends.second.recv();
+        (void)co_await ends.second.recv();
         testing::expect(since(start) == 60ms, "it is there");
     });
 }
@@ -211,9 +211,9 @@ TEST_CASE("simulated network: across a cut nothing passes; healed, what was writ
         auto listener = rn::tcp_listener::bind("10.0.0.1:7000").value();
         auto near = (co_await rn::tcp_stream::connect(listener.local_address())).value();
         auto far = (co_await listener.accept()).value();
-        co_await near.write_all("under way, ");
+        (void)co_await near.write_all("under way, ");
         testing::cut(listener.local_address());
-        co_await near.write_all("written meanwhile");
+        (void)co_await near.write_all("written meanwhile");
         const auto start = rn::clock::now();
         const auto nothing = co_await rn::with_timeout(1s, far.recv());
         testing::expect(nothing.error() == rn::errc::timed_out && since(start) == 1s);
@@ -233,7 +233,7 @@ TEST_CASE("simulated network: room that a reader makes during a cut is known aft
     run_in(plain().buffer(10), []() -> rn::task<> {
         auto ends = co_await connected_pair();
         const rn::address client = ends.first.local_address().value();
-        co_await ends.first.write_all("0123456789");
+        (void)co_await ends.first.write_all("0123456789");
         co_await ends.second.readable();
         testing::cut(client);
         auto chunk = co_await ends.second.recv();
@@ -253,8 +253,8 @@ TEST_CASE("simulated network: the cut of one client does not touch another") {
         testing::cut(first.local_address().value());
         auto far_first = (co_await listener.accept()).value();
         auto far_second = (co_await listener.accept()).value();
-        co_await far_first.write_all("lost");
-        co_await far_second.write_all("heard");
+        (void)co_await far_first.write_all("lost");
+        (void)co_await far_second.write_all("heard");
         const auto heard = co_await second.recv();
         testing::expect(heard->text() == "heard");
         const auto lost = co_await rn::with_timeout(1s, first.recv());
@@ -267,7 +267,7 @@ TEST_CASE("simulated network: what is never acknowledged is given up in the end,
         auto ends = co_await connected_pair();
         const rn::address client = ends.first.local_address().value();
         testing::cut(client);
-        co_await ends.first.write_all("hello?");
+        (void)co_await ends.first.write_all("hello?");
         const auto start = rn::clock::now();
         auto none = co_await ends.first.recv();
         testing::expect(none.error() == std::errc::timed_out && since(start) == 924s);
@@ -314,7 +314,7 @@ TEST_CASE("simulated network: who waits for what can never come is deadlocked, a
           "place") {
     const auto run = testing::simulate(testing::options(), []() -> rn::task<> {
         auto ends = co_await connected_pair();
-        co_await ends.first.recv();
+        (void)co_await ends.first.recv();
     });
     CHECK(run.kind() == testing::failure::deadlock);
     CHECK_MESSAGE(run.what().find("simulated_faults_test.cpp:") != std::string::npos, run.what());
@@ -326,8 +326,8 @@ TEST_CASE("simulated network: the log says what arrived when") {
         auto listener = rn::tcp_listener::bind("127.0.0.1:7000").value();
         auto near = (co_await rn::tcp_stream::connect(listener.local_address())).value();
         auto far = (co_await listener.accept()).value();
-        co_await near.write_all("twelve bytes");
-        co_await far.recv();
+        (void)co_await near.write_all("twelve bytes");
+        (void)co_await far.recv();
         testing::cut(listener.local_address());
     });
     CHECK_MESSAGE(run.ok(), run.what());
@@ -393,7 +393,7 @@ rn::task<> read_with_cancels(rn::tcp_stream& from, std::string& heard) {
 }
 
 TEST_CASE("simulated network: reads and writes that are cancelled at any point lose and double nothing") {
-    explore_in(testing::network().buffer(50), support::scaled(500, 50'000), []() -> rn::task<> {
+    explore_in(testing::network().buffer(50), support::scaled(500U, 50'000U), []() -> rn::task<> {
         auto ends = co_await connected_pair();
         const std::string text = pattern(200);
         std::string heard;
@@ -409,7 +409,7 @@ TEST_CASE("simulated network: reads and writes that are cancelled at any point l
 TEST_CASE("simulated network: connects and accepts that are cancelled at any point lose no connection or "
           "descriptor") {
     bool cancelled = false, late = false;
-    explore_in(testing::network().descriptors(5), support::scaled(500, 50'000), [&]() -> rn::task<> {
+    explore_in(testing::network().descriptors(5), support::scaled(500U, 50'000U), [&]() -> rn::task<> {
         auto listener = rn::tcp_listener::bind("127.0.0.1:7000").value();
         int served = 0;
         auto server = rn::go([&]() -> rn::task<> {
@@ -429,7 +429,7 @@ TEST_CASE("simulated network: connects and accepts that are cancelled at any poi
                 cancelled |= peer.error() == rn::errc::cancelled;
                 testing::expect(peer || peer.error() == rn::errc::cancelled);
                 if (!peer) co_return false;
-                co_await rn::shielded(peer->write_all("hello"));
+                (void)co_await rn::shielded(peer->write_all("hello"));
                 auto end = co_await rn::shielded(peer->recv());
                 co_return !end && served > i;
             };

@@ -53,7 +53,7 @@ rn::task<> echo_of(std::size_t bytes) {
 }
 
 TEST_CASE("simulated network: an echo server and its clients, under every seed") {
-    const auto all = testing::explore(on(testing::network().buffer(64)), support::scaled(300, 10'000),
+    const auto all = testing::explore(on(testing::network().buffer(64)), support::scaled(300U, 10'000U),
                                       [] { return echo_of(500); });
     CHECK_MESSAGE(all.ok(), all.what());
 }
