@@ -2,7 +2,7 @@
 //
 //   co_await rn::sleep_for(10ms);
 //   auto reply = co_await rn::with_timeout(1s, replies.recv());   // errc::timed_out when it takes longer
-//   switch (auto won = co_await rn::select(jobs.recv(), rn::after(5s)); …)
+//   while (auto won = co_await rn::select(jobs.recv(), rn::after(5s))) …   // ends when cancelled: no index() then
 //
 // Deadlines stand in the timers of the worker that waits, so that a deadline is one more case of a wait:
 // nothing is started, cancelled or joined for it. timer.hpp has what ticks.
