@@ -164,7 +164,8 @@ auto go_body(task<T> body, std::source_location at) {
 
 /// Starts f(args…) as a task of its own, under the context of the running task (not that of a
 /// with_timeout() around one statement). Callable and arguments move into the task and live until it ends. There
-/// are at most four arguments, as for spawn() (three for scoped()): more go into a struct.
+/// are at most four arguments, as for spawn() (three for scoped()): more go into a struct. What a closure captures
+/// by reference must outlive the task, and nothing checks that: unlike Go's closures it keeps nothing alive.
 /// Returns       a handle; drop it to detach.
 /// Errors        while the runtime stops the task is refused: joining gives errc::stopping.
 /// Threads       inside a runtime only; a plain thread uses runtime::spawn().
