@@ -204,7 +204,6 @@ int simulated_network::shut_down(int fd, int how) noexcept {
     if (socket->is == simulated_socket::listening) {
         if (how == SHUT_WR) return -ENOTCONN;
         socket->shut = true;
-        refuse_queued(*socket);
         try_waiting(*socket);
         return 0;
     }

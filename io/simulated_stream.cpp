@@ -87,8 +87,12 @@ void stream_end::close() {
 void stream_end::abort(bool loses) {
     if (dead_) return;
     if (loses && !under_way_.empty() && of_.medium.choose(2) == 1) under_way_.clear();
-    transmit({0, segment::reset, {}});
+    send_reset();
     dead_ = true;
+}
+
+void stream_end::send_reset() {
+    if (!std::exchange(reset_sent_, true)) transmit({0, segment::reset, {}});
 }
 
 void stream_end::fail(int why) {
@@ -124,7 +128,7 @@ void stream_end::arrive() {
 void stream_end::take_in(segment in) {
     simulated_medium& medium = of_.medium;
     if (in.kind == segment::reset) return fail(ECONNRESET);
-    if (dead_) return;
+    if (dead_) return in.kind == segment::data ? send_reset() : void();
     if (in.kind == segment::end) {
         end_arrived_ = true;
         medium.note(what::ended, of_.number, this == &of_.near);

@@ -11,7 +11,7 @@
 //      first, reads give that, and the error is EPIPE;
 //   2  an end that closes on unread bytes sends a reset in place of the end of the stream, and what it had
 //      under way may be lost;
-//   3  bytes that reach a closed end are answered by a reset;
+//   3  bytes that reach a closed end, or one that has failed, are answered by a reset;
 //   4  what stays unacknowledged for 924 s is given up: ETIMEDOUT.
 //
 //   N1  per direction bytes come in the order in which they were written, each at most once, and only a reset
@@ -79,6 +79,7 @@ private:
     void transmit(segment what);
     void arrive();  // an event: the front segment, if its time has come
     void take_in(segment what);
+    void send_reset();
     void acknowledge(std::size_t bytes);
     void send_anew();      // after a cut
     void give_up_later();  // step 4
@@ -94,6 +95,7 @@ private:
     std::uint64_t stalls_ = 0;  // how often it was cut off and not
     bool waits_to_give_up_ = false;
     bool write_shut_ = false;
+    bool reset_sent_ = false;
     // What it receives:
     std::vector<std::byte> arrived_;
     std::size_t taken_ = 0;  // of `arrived_`

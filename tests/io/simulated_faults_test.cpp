@@ -3,6 +3,7 @@
 #include <runnel/testing.hpp>
 #include <runnel/testing_network.hpp>
 
+#include <algorithm>
 #include <string>
 
 #include "loopback.hpp"
@@ -52,6 +53,22 @@ TEST_CASE("simulated network: what is sent arrives after the latency, and connec
         (void)co_await ends.second.recv();
         testing::expect(since(start) == 60ms, "it is there");
     });
+}
+
+TEST_CASE("simulated network: the latency is drawn from its range, both ends included, and keeps the order") {
+    rn::clock::duration least = 1h, most = 0h;
+    explore_in(testing::network().latency(70ms, 140ms), 100, [&]() -> rn::task<> {
+        auto ends = co_await connected_pair();
+        const auto start = rn::clock::now();
+        co_await ends.first.write_all("1");
+        co_await ends.first.write_all("2");
+        auto first = co_await ends.second.recv();
+        least = std::min(least, since(start));
+        most = std::max(most, since(start));
+        testing::expect(first->text().starts_with("1"));
+    });
+    CHECK(least == 70ms);
+    CHECK(most == 140ms);
 }
 
 TEST_CASE("simulated network: a line of limited bandwidth needs its time") {
@@ -172,7 +189,7 @@ TEST_CASE(
                     if (!sent) co_return;
                     co_await rn::sleep_for(5ms);
                 }
-                to.close();
+                to.shutdown_write();
             },
             rn::borrow(ends.first), rn::borrow(text));
         std::string heard;
@@ -189,6 +206,7 @@ TEST_CASE(
         }
         testing::expect(text.starts_with(heard));
         co_await writer;
+        if (heard != text) co_await ends.first.readable();  // returns: he is told, too
     });
     CHECK(whole > 20);
     CHECK(reset > 20);
@@ -259,6 +277,37 @@ TEST_CASE("simulated network: the cut of one client does not touch another") {
         testing::expect(heard->text() == "heard");
         const auto lost = co_await rn::with_timeout(1s, first.recv());
         testing::expect(lost.error() == rn::errc::timed_out);
+    });
+}
+
+TEST_CASE("simulated network: a listener at every address can be cut by that or by one of its addresses") {
+    run_in(plain(), []() -> rn::task<> {
+        auto listener = rn::tcp_listener::bind("0.0.0.0:7000").value();
+        const rn::address one = rn::address::parse("10.0.0.1:7000").value();
+        const rn::address other = rn::address::parse("10.0.0.2:7000").value();
+        testing::cut(one);
+        auto hangs = co_await rn::with_timeout(1s, rn::tcp_stream::connect(one));
+        auto passes = co_await rn::with_timeout(1s, rn::tcp_stream::connect(other));
+        testing::expect(hangs.error() == rn::errc::timed_out && passes.has_value());
+        testing::heal(one);
+        testing::cut(listener.local_address());
+        hangs = co_await rn::with_timeout(1s, rn::tcp_stream::connect(other));
+        testing::expect(hangs.error() == rn::errc::timed_out);
+    });
+}
+
+TEST_CASE("simulated network: who writes to an end that has given up is told with a reset") {
+    run_in(plain(), []() -> rn::task<> {
+        auto ends = co_await connected_pair();
+        const rn::address client = ends.first.local_address().value();
+        testing::cut(client);
+        co_await ends.first.write_all("hello?");
+        auto given_up = co_await ends.first.recv();
+        testing::expect(given_up.error() == std::errc::timed_out);
+        testing::heal(client);
+        co_await ends.second.write_all("are you there?");
+        auto told = co_await ends.second.recv();
+        testing::expect(told.error() == std::errc::connection_reset);
     });
 }
 
