@@ -111,12 +111,34 @@ std::unique_ptr<decider> make_decider(testing::strategy how, std::uint64_t seed)
 
 // --- Replayed --------------------------------------------------------------------------------------
 
-std::uint32_t scripted::next(std::uint32_t n) noexcept {
-    if (at_ == script_.size()) return 0;
-    return std::min(script_[at_++].taken, n - 1);
+ordered::ordered(const course& as) : turns_(as.turns) {
+    for (const auto& [number, taken] : as.choices) choices_[number].push_back(taken);
 }
-std::uint32_t scripted::pick(const std::vector<candidate>& ready, bool) noexcept { return next(ways(ready)); }
-std::uint32_t scripted::choose(std::uint32_t n) noexcept { return next(n); }
+
+std::uint32_t ordered::pick(const std::vector<candidate>& ready, bool) noexcept {
+    for (std::size_t at = first_; at < end_of_view(); ++at)
+        for (std::uint32_t i = 0; i < ready.size(); ++i)
+            if (turns_[at].turns > 0 && turns_[at].who == ready[i].number) return i;
+    return 0;
+}
+
+std::uint32_t ordered::choose(std::uint32_t n) noexcept {
+    std::deque<std::uint32_t>& left = choices_[whose_turn_];
+    if (left.empty()) return 0;
+    const std::uint32_t taken = left.front();
+    left.pop_front();
+    return std::min(taken, n - 1);
+}
+
+void ordered::begins(std::uint64_t number) noexcept {
+    whose_turn_ = number;
+    for (std::size_t at = first_; at < end_of_view(); ++at) {
+        if (turns_[at].turns == 0 || turns_[at].who != number) continue;
+        --turns_[at].turns;
+        break;
+    }
+    while (first_ < turns_.size() && turns_[first_].turns == 0) ++first_;
+}
 
 // --- All of them -----------------------------------------------------------------------------------
 

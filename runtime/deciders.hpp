@@ -9,19 +9,23 @@
 //               falls below all others (Burckhardt, Kothari, Musuvathi, Nagarakatte: A Randomized Scheduler
 //               with Probabilistic Guarantees of Finding Bugs, ASPLOS 2010);
 //   fifo        always 0;
-//   scripted    the decisions of an earlier run, then 0: replays, shortens;
+//   ordered     the turns of an earlier run, perhaps in another order, then 0: replays, shortens;
 //   exhaustive  depth first through all decisions with a bounded number of interruptions.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <runnel/testing.hpp>
 
 namespace runnel::detail {
 
-/// One who could go on. A blocking() call has number 0.
+/// One who could go on. Who is no task has number 0: a blocking() call, the world outside.
 struct candidate {
     std::uint64_t number;
 };
@@ -38,6 +42,21 @@ public:
     virtual std::uint32_t pick(const std::vector<candidate>& ready, bool goes_on) noexcept = 0;
     /// Another choice, of at least two ways: the order of select's cases.
     virtual std::uint32_t choose(std::uint32_t ways) noexcept = 0;
+    /// Told of each turn before it begins, whether there was something to decide or not.
+    virtual void begins(std::uint64_t /*number*/) noexcept {}
+};
+
+/// Turns of one task in a row.
+struct stretch {
+    std::uint64_t who;
+    std::size_t turns;
+};
+
+/// What happened in a run: who had the turns, and what was chosen in whose.
+struct course {
+    std::vector<stretch> turns;
+    std::vector<std::pair<std::uint64_t, std::uint32_t>> choices;
+    std::size_t interruptions = 0;  // of tasks that could have gone on
 };
 
 /// The generator of all seeded ones: splitmix64.
@@ -53,16 +72,22 @@ private:
 
 std::unique_ptr<decider> make_decider(testing::strategy how, std::uint64_t seed);
 
-class scripted final : public decider {
+/// Turns that cannot be had when it is their time are had as soon as they can be; meanwhile what comes after them.
+class ordered final : public decider {
 public:
-    explicit scripted(const std::vector<decision>& script) noexcept : script_(script) {}
+    explicit ordered(const course& as);
     std::uint32_t pick(const std::vector<candidate>& ready, bool goes_on) noexcept override;
     std::uint32_t choose(std::uint32_t ways) noexcept override;
+    void begins(std::uint64_t number) noexcept override;
 
 private:
-    std::uint32_t next(std::uint32_t ways) noexcept;
-    const std::vector<decision>& script_;
-    std::size_t at_ = 0;
+    std::size_t end_of_view() const noexcept { return std::min(turns_.size(), first_ + view); }
+    static constexpr std::size_t view = 64;  // so far ahead it looks, in stretches
+
+    std::vector<stretch> turns_;
+    std::size_t first_ = 0;  // of those that have turns left
+    std::map<std::uint64_t, std::deque<std::uint32_t>> choices_;
+    std::uint64_t whose_turn_ = 0;
 };
 
 /// Goes through all runs: one run, then next_run() until it says false.

@@ -3,9 +3,10 @@
 // Exploring
 //   1  the first seed is run twice: if the two runs differ, the program breaks Y2 of testing.hpp;
 //   2  then one run per seed, until one fails;
-//   3  shortening, on the decisions of that run: the fewest leading ones that still fail in the same way,
-//      the rest as in a plain run; then, in ever smaller groups, each that need not be as it was. At most
-//      `tries_max` runs. What fails in another way does not count: the report is to explain *this* failure;
+//   3  shortening, on the turns of that run: the fewest leading ones that still fail in the same way, the rest
+//      as in a plain run; choices as in a plain run, if that fails as well; then turns of one task that others
+//      come between are put together, by moving these or those, as long as it still fails. At most `tries_max`
+//      runs. What fails in another way does not count: the report is to explain *this* failure;
 //   4  the shortened schedule is run once more with its log, which goes into the report.
 #include <algorithm>
 #include <cstdio>
@@ -22,6 +23,7 @@ using testing::failure;
 using testing::report;
 
 constexpr unsigned tries_max = 600;
+constexpr std::uint64_t points_max = 20'000'000;  // of all tries: some seconds
 
 bool environment_seed(std::uint64_t& seed) noexcept {
     const char* text = std::getenv("RUNNEL_SEED");
@@ -34,60 +36,95 @@ bool environment_seed(std::uint64_t& seed) noexcept {
 
 struct recorded {
     report how;
-    std::vector<decision> decisions;
+    course happened;
 };
 
 recorded run(const testing::options& how, decider& by, bool keep_log, main_maker& main) {
     simulation one(how, by, keep_log);
     report end = one.run(main);
-    return {std::move(end), one.decisions()};
+    return {std::move(end), one.what_happened()};
 }
 
 /// Step 3.
 class shortener {
 public:
     shortener(const testing::options& how, main_maker& main, recorded failed)
-        : how_(how), main_(main), kind_(failed.how.kind()), best_(std::move(failed.decisions)) {}
+        : how_(how), main_(main), kind_(failed.how.kind()), best_(std::move(failed.happened)) {}
 
     report shortest() {
         cut_the_end();
-        for (std::size_t group = best_.size() / 2; group > 0; group /= 2) straighten(group);
-        scripted by(best_);
+        still_fails({best_.turns, {}, 0});
+        while (put_together()) {}
+        ordered by(best_);
         return run(how_, by, true, main_).how;
     }
 
 private:
-    bool still_fails(const std::vector<decision>& script) {
-        if (++tries_ > tries_max) return false;
-        scripted by(script);
-        return run(how_, by, false, main_).how.kind() == kind_;
+    /// What a reader has to follow.
+    static std::size_t length(const course& of) noexcept { return of.turns.size() + of.interruptions; }
+    /// Then it becomes the best one, unless it is longer.
+    bool still_fails(const course& changed) {
+        if (++tries_ > tries_max || points_ > points_max) return false;
+        ordered by(changed);
+        recorded end = run(how_, by, false, main_);
+        points_ += end.how.points();
+        if (end.how.kind() != kind_) return false;
+        if (length(end.happened) <= length(best_)) best_ = std::move(end.happened);
+        return true;
+    }
+
+    static std::vector<stretch> first(const std::vector<stretch>& all, std::size_t turns) {
+        std::vector<stretch> some;
+        for (std::size_t i = 0; i < all.size() && turns > 0; turns -= some.back().turns, ++i)
+            some.push_back({all[i].who, std::min(all[i].turns, turns)});
+        return some;
     }
     void cut_the_end() {
-        std::size_t enough = best_.size(), too_few = 0;
+        const course all = best_;
+        std::size_t enough = 0, too_few = 0;
+        for (const stretch& each : all.turns) enough += each.turns;
         while (too_few < enough) {
             const std::size_t half = (too_few + enough) / 2;
-            if (still_fails({best_.begin(), best_.begin() + static_cast<std::ptrdiff_t>(half)}))
+            if (still_fails({first(all.turns, half), all.choices, 0}))
                 enough = half;
             else
                 too_few = half + 1;
         }
-        best_.resize(enough);
     }
-    void straighten(std::size_t group) {
-        for (std::size_t from = 0; from < best_.size(); from += group) {
-            std::vector<decision> straight = best_;
-            const std::size_t to = std::min(from + group, best_.size());
-            bool changed = false;
-            for (std::size_t i = from; i < to; ++i) changed |= std::exchange(straight[i].taken, 0) != 0;
-            if (changed && still_fails(straight)) best_ = std::move(straight);
+
+    /// One round. Says whether it got anywhere.
+    bool put_together() {
+        const std::size_t before = length(best_);
+        for (std::size_t i = 0; i < best_.turns.size();)
+            if (!put_together_at(i)) ++i;
+        return length(best_) < before;
+    }
+    /// The stretch and the next one of the same task: the later comes early, or the earlier late.
+    bool put_together_at(std::size_t i) {
+        const std::vector<stretch> all = best_.turns;
+        const std::size_t before = length(best_);
+        std::size_t again = i + 1;
+        while (again < all.size() && all[again].who != all[i].who) ++again;
+        if (again == all.size()) return false;
+        for (const bool early : {true, false}) {
+            std::vector<stretch> moved = all;
+            const auto from = moved.begin() + static_cast<std::ptrdiff_t>(i);
+            const auto to = moved.begin() + static_cast<std::ptrdiff_t>(again);
+            if (early)
+                std::rotate(from + 1, to, to + 1);
+            else
+                std::rotate(from, from + 1, to);
+            if (still_fails({std::move(moved), best_.choices, 0}) && length(best_) < before) return true;
         }
+        return false;
     }
 
     const testing::options& how_;
     main_maker& main_;
     const failure kind_;
-    std::vector<decision> best_;
+    course best_;
     unsigned tries_ = 0;
+    std::uint64_t points_ = 0;
 };
 
 recorded run_seed(const testing::options& how, main_maker& main) {
@@ -139,6 +176,38 @@ exploration exhaust(const testing::options& how, unsigned preemptions, std::uint
     }
     return {std::move(last), runs_max, false};
 }
+
+// --- Waiting for all others --------------------------------------------------------------------------
+
+namespace {
+/// The wait for everybody else's.
+class all_wait_operation final : public wait_case {
+public:
+    using result_type = result<>;
+    explicit all_wait_operation(steering& by) noexcept : by_(by) {}
+    await_one<all_wait_operation> awaiter() noexcept { return await_one<all_wait_operation>(*this); }
+    result<> complete(unsigned) noexcept { return {}; }
+    result<> fail(std::error_code error) noexcept { return error; }
+
+    wait_object* object() noexcept override { return &by_.all_wait(); }
+    bool try_now(late_wake&) noexcept override { return false; }
+    void enlist(task_block& task, std::uint64_t ticket) noexcept override {
+        node_.task = &task;
+        node_.ticket = ticket;
+        by_.all_waiters().push_back(node_);
+    }
+    wait_subject subject() const noexcept override { return {"for all others to wait"}; }
+    void delist() noexcept override {
+        if (node_.linked()) by_.all_waiters().remove(node_);
+    }
+
+private:
+    steering& by_;
+    wait_node node_;
+};
+
+task<> wait_for_all_others(steering& by) { (void)co_await all_wait_operation(by); }
+}
 }
 
 namespace runnel::testing {
@@ -153,39 +222,9 @@ void expect(bool ok, const char* what, std::source_location where) {
         detail::check_failed(what, where);
 }
 
-namespace {
-/// The wait for everybody else's.
-class all_wait_operation final : public detail::wait_case {
-public:
-    using result_type = result<>;
-    explicit all_wait_operation(detail::steering& by) noexcept : by_(by) {}
-    detail::await_one<all_wait_operation> awaiter() noexcept {
-        return detail::await_one<all_wait_operation>(*this);
-    }
-    result<> complete(unsigned) noexcept { return {}; }
-    result<> fail(std::error_code error) noexcept { return error; }
-
-    detail::wait_object* object() noexcept override { return &by_.all_wait(); }
-    bool try_now(detail::late_wake&) noexcept override { return false; }
-    void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override {
-        node_.task = &task;
-        node_.ticket = ticket;
-        by_.all_waiters().push_back(node_);
-    }
-    detail::wait_subject subject() const noexcept override { return {"for all others to wait"}; }
-    void delist() noexcept override {
-        if (node_.linked()) by_.all_waiters().remove(node_);
-    }
-
-private:
-    detail::steering& by_;
-    detail::wait_node node_;
-};
-}
-
 task<> wait_until_all_tasks_wait() {
     detail::steering* by = detail::current_steering();
     detail::check(by != nullptr, "wait_until_all_tasks_wait: only in a simulation");
-    (void)co_await all_wait_operation(*by);
+    return detail::wait_for_all_others(*by);
 }
 }

@@ -108,6 +108,7 @@ testing::report simulation::run(main_maker& main) {
     }
     while (kind_ == failure::none && !main_ended_ && point()) {}
     after_main();
+    log_last_turn();
     return make_report();
 }
 
@@ -170,9 +171,9 @@ std::size_t simulation::pick() noexcept {
     for (const task_block* task : ready_) candidates_.push_back({task->id});
     candidates_.resize(count, {0});
     const std::uint32_t chosen = by_.pick(candidates_, goes_on);
-    decisions_.push_back({static_cast<std::uint32_t>(count), chosen});
-    if (keep_log_ && goes_on && chosen != 0)
-        log_line("      task " + std::to_string(current_id_) + " is interrupted");
+    if (!goes_on || chosen == 0) return chosen;
+    if (kind_ == failure::none) ++course_.interruptions;
+    if (keep_log_) log_line("      task " + std::to_string(current_id_) + " is interrupted");
     return chosen;
 }
 
@@ -183,8 +184,16 @@ void simulation::take_turn(std::size_t index) noexcept {
     current_id_ = task.id;
     note(event::turn, task.id, ready_.size());
     if (keep_log_) log_turn(task);
+    turn_begins(task.id);
     const as_worker here(*here_);
     here_->turn(task);
+}
+
+void simulation::turn_begins(std::uint64_t number) noexcept {
+    by_.begins(number);
+    if (kind_ != failure::none) return;
+    if (course_.turns.empty() || course_.turns.back().who != number) course_.turns.push_back({number, 0});
+    ++course_.turns.back().turns;
 }
 
 void simulation::run_call() noexcept {
@@ -192,11 +201,13 @@ void simulation::run_call() noexcept {
     calls_.erase(calls_.begin());
     note(event::call, calls_.size(), 0);
     if (keep_log_) log_line("      a blocking() call runs");
+    turn_begins(0);
     call->run();
     call->drop();
 }
 
 void simulation::let_world_happen() noexcept {
+    turn_begins(0);
     const as_worker here(*here_);
     world_->happen();
 }
@@ -262,7 +273,8 @@ void simulation::after_main() noexcept {
 std::uint32_t simulation::choose(std::uint32_t bound) noexcept {
     if (bound < 2) return 0;
     const std::uint32_t chosen = by_.choose(bound);
-    decisions_.push_back({bound, chosen});
+    if (kind_ == failure::none)
+        course_.choices.emplace_back(course_.turns.empty() ? 0 : course_.turns.back().who, chosen);
     note(event::chosen, bound, chosen);
     return chosen;
 }
@@ -278,12 +290,19 @@ void simulation::note(event what, std::uint64_t a, std::uint64_t b) noexcept {
     }
 }
 
-void simulation::log_line(const std::string& text) {
+/// What comes after a failure is the end of the tasks, and no part of how it came to it.
+void simulation::log_line(std::string line) {
+    if (kind_ != failure::none) return;
+    log_last_turn();
+    add_to_log(std::move(line));
+}
+
+void simulation::add_to_log(std::string line) {
     if (++log_lines_ <= log_head_lines) {
-        log_ += text + '\n';
+        log_ += line + '\n';
         return;
     }
-    log_tail_.push_back(text);
+    log_tail_.push_back(std::move(line));
     if (log_tail_.size() <= log_tail_lines) return;
     log_tail_.pop_front();
     ++log_left_out_;
@@ -297,19 +316,35 @@ std::string simulation::whole_log() const {
     return all;
 }
 
+/// Turns of one task at one place are one line: so a turn is written when the next one is another.
 void simulation::log_turn(const task_block& task) {
     const promise_base& leaf = promise_of(task.leaf);
-    if (is_ours(leaf.await_at)) return;
+    if (is_ours(leaf.await_at) || kind_ != failure::none) return;
+    std::string turn = "task " + std::to_string(task.id.get()) + " goes on at " + place(leaf.await_at);
+    if (turn != last_turn_) {
+        log_last_turn();
+        last_turn_ = std::move(turn);
+        last_turn_point_ = points_;
+    }
+    ++last_turn_times_;
+}
+
+void simulation::log_last_turn() {
+    if (last_turn_.empty()) return;
     char head[32];
-    std::snprintf(head, sizeof head, "%5llu ", static_cast<unsigned long long>(points_));
-    log_line(head + ("task " + std::to_string(task.id.get())) + " goes on at " + place(leaf.await_at));
+    std::snprintf(head, sizeof head, "%5llu ", static_cast<unsigned long long>(last_turn_point_));
+    const std::string times = " (" + std::to_string(last_turn_times_) + " times)";
+    add_to_log(head + last_turn_ + (last_turn_times_ > 1 ? times : ""));
+    last_turn_.clear();
+    last_turn_times_ = 0;
 }
 
 void simulation::fail(failure kind, std::string what) noexcept {
     if (kind_ != failure::none) return;
+    if (keep_log_) log_line("      " + what.substr(0, what.find('\n')));
     kind_ = kind;
+    failed_at_ = points_;
     what_ = std::move(what);
-    if (keep_log_) log_line("      " + what_);
 }
 
 /// Step 3.
@@ -319,7 +354,7 @@ testing::report simulation::make_report() const {
     std::string text = what_;
     if (kind_ != failure::none) {
         text += "\n  seed " + std::to_string(how_.seed()) + " (RUNNEL_SEED=" + std::to_string(how_.seed()) +
-                " repeats it), point " + std::to_string(points_);
+                " repeats it), point " + std::to_string(failed_at_);
         if (keep_log_) text += "\n" + whole_log();
     }
     return testing::report({kind_, std::move(text), whole_log(), how_.seed(), hash_, points_,

@@ -27,7 +27,8 @@ public:
     simulation& operator=(const simulation&) = delete;
 
     testing::report run(main_maker& main);
-    const std::vector<decision>& decisions() const noexcept { return decisions_; }
+    /// Up to the failure, if there was one.
+    const course& what_happened() const noexcept { return course_; }
 
     // simulator
     std::uint32_t choose(std::uint32_t bound) noexcept override;
@@ -63,8 +64,11 @@ private:
     bool wake_who_waits_for_all() noexcept;
     bool let_time_pass(nanoseconds_t at_most) noexcept;
     void note(event what, std::uint64_t a, std::uint64_t b) noexcept;
+    void turn_begins(std::uint64_t number) noexcept;
     void log_turn(const task_block& task);
-    void log_line(const std::string& text);
+    void log_line(std::string line);
+    void add_to_log(std::string line);
+    void log_last_turn();
     std::string whole_log() const;
     void say_who_waits() noexcept;
     void after_main() noexcept;
@@ -92,12 +96,16 @@ private:
     nanoseconds_t now_ = start_time;
     std::uint64_t points_ = 0;
     std::uint64_t hash_ = 0;
-    std::vector<decision> decisions_;
+    course course_;
     std::string log_;                   // its first lines,
     std::deque<std::string> log_tail_;  // its last ones,
     std::size_t log_left_out_ = 0;      // and so many between them
     std::size_t log_lines_ = 0;
+    std::string last_turn_;  // which is not in the log yet
+    std::uint64_t last_turn_point_ = 0;
+    std::size_t last_turn_times_ = 0;
     testing::failure kind_ = testing::failure::none;
+    std::uint64_t failed_at_ = 0;  // the point
     std::string what_;
 
     static constexpr nanoseconds_t start_time = 1'000'000'000;
