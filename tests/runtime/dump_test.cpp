@@ -131,11 +131,13 @@ TEST_CASE("dump: a hundred thousand tasks, shown in one group, while all of them
 }
 
 TEST_CASE("child: main waits and dumps on SIGQUIT" * doctest::skip()) {
-    std::_Exit(rn::run(support::workers(2).dump_on_quit(true), []() -> rn::task<> {
+    std::_Exit(rn::run(support::workers(1).dump_on_quit(true), []() -> rn::task<> {
         rn::event never;
+        auto waiter = rn::go(outer, rn::borrow(never));
+        co_await rn::yield();  // now it waits
         std::puts("ready");
         std::fflush(stdout);
-        co_await outer(never);
+        co_await waiter;
     }));
 }
 

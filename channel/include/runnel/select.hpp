@@ -63,7 +63,9 @@ public:
 
     /// The place in the list of the case that happened.
     std::size_t index(std::source_location at = std::source_location::current()) const noexcept {
-        detail::check(which_.index() != 0, "select: no case happened, so there is no index", at);
+        detail::check(
+            which_.index() != 0,
+            "select: no case happened, for the wait was cancelled: test the answer before its index()", at);
         return which_.index() - 1;
     }
 
@@ -105,7 +107,7 @@ constexpr void require_case() noexcept {
     static_assert(!is_task<op>, "a task is no case: go(…) it, and select on its join_handle");
     static_assert(temporary || is_task<op> || selectable<meant_t<Op>>,
                   "this operation is no case of a select, because it cannot be taken back once it has begun: "
-                  "select on its buffered form, or put with_timeout() around it");
+                  "put with_timeout() around it, or start it with go() and select on the handle");
     static_assert(!std::is_lvalue_reference_v<Op> || awaited_as_lvalue<op>,
                   "an operation refers to its arguments: make it in the select that waits for it");
 }
