@@ -131,8 +131,8 @@ TEST_CASE("dump: a hundred thousand tasks, shown in one group, while all of them
 }
 
 TEST_CASE("child: main waits and dumps on SIGQUIT" * doctest::skip()) {
-    std::_Exit(rn::run(support::workers(1).dump_on_quit(true), []() -> rn::task<> {
-        rn::event never;
+    rn::event never;
+    std::_Exit(rn::run(support::workers(1).dump_on_quit(true), [&never]() -> rn::task<> {
         auto waiter = rn::go(outer, rn::borrow(never));
         co_await rn::yield();  // now it waits
         std::puts("ready");
