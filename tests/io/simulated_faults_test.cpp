@@ -60,8 +60,8 @@ TEST_CASE("simulated network: the latency is drawn from its range, both ends inc
     explore_in(testing::network().latency(70ms, 140ms), 100, [&]() -> rn::task<> {
         auto ends = co_await connected_pair();
         const auto start = rn::clock::now();
-        co_await ends.first.write_all("1");
-        co_await ends.first.write_all("2");
+        (void)co_await ends.first.write_all("1");
+        (void)co_await ends.first.write_all("2");
         auto first = co_await ends.second.recv();
         least = std::min(least, since(start));
         most = std::max(most, since(start));
@@ -303,11 +303,11 @@ TEST_CASE("simulated network: who writes to an end that has given up is told wit
         auto ends = co_await connected_pair();
         const rn::address client = ends.first.local_address().value();
         testing::cut(client);
-        co_await ends.first.write_all("hello?");
+        (void)co_await ends.first.write_all("hello?");
         auto given_up = co_await ends.first.recv();
         testing::expect(given_up.error() == std::errc::timed_out);
         testing::heal(client);
-        co_await ends.second.write_all("are you there?");
+        (void)co_await ends.second.write_all("are you there?");
         auto told = co_await ends.second.recv();
         testing::expect(told.error() == std::errc::connection_reset);
     });
