@@ -27,7 +27,8 @@
 //   Y2  what would make that untrue is no part of the program: threads of its own, clocks but rn::clock,
 //       random numbers that the test does not seed, addresses as an order (std::set<T*>, hashes of pointers), what an
 //       earlier run has left in globals. A foreign thread that wakes a task is found out (check());
-//       explore() runs the first seed twice and says so when the two differ.
+//       explore() runs the first seed twice and says so when the two differ. Which of two parameters dies first is
+//       the compiler's choice: where others wait for their ends, Y1 holds for each compiler alone.
 //
 // Not taken: threads that are stopped and released one by one (slower by two orders of magnitude, and blind
 // to what happens between two awaits all the same); hooking clock calls of the C library.
