@@ -71,7 +71,9 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     return task;
 }
 
-void destroy_frame(task_block& task, bool failed) noexcept {
+/// Destroys the frame of a task that has ended, and with it what the task was given: while it still runs here
+/// and belongs to its context (G1), and so that destructors can tell how it ended.
+static void destroy_frame(task_block& task, bool failed) noexcept {
     // relaxed: our own (T1); the flag is a hint here.
     const bool cancelled =
         task.ctx.load(std::memory_order_relaxed)->cancelled.load(std::memory_order_relaxed);
@@ -170,9 +172,11 @@ void unhandled(const task_block& of, std::exception_ptr what) noexcept {
 }
 
 void unhandled_in_scope(std::source_location scope, std::exception_ptr what) noexcept {
-    if (steering* by = current_steering(); by != nullptr)
-        return by->fail(testing::failure::exception, "a child of the scope at " + place(scope) +
-                                                         " ended by an exception: " + text_of(what));
+    if (steering* by = current_steering(); by != nullptr) {
+        std::string text = "a child of the scope at ";
+        text.append(place(scope)).append(" ended by an exception: ").append(text_of(what));
+        return by->fail(testing::failure::exception, std::move(text));
+    }
     std::fprintf(stderr,
                  "runnel: a child of the scope at %s:%u ended by an exception that nobody can receive: %s\n",
                  scope.file_name(), scope.line(), text_of(what).c_str());
@@ -228,9 +232,11 @@ static void end_spawned(task_block& task) noexcept {
     free_ended(task);
 }
 
-bool drop_own_hold(task_block& task) noexcept {
-    // acq_rel: what the last child of a left scope wrote happens before the completion.
-    return !task.left_scopes || task.holds.fetch_sub(1, std::memory_order_acq_rel) == 1;
+static void second_half(task_block& task) noexcept {
+    if (task.kind == task_kind::spawned)
+        end_spawned(task);
+    else
+        end_child(task);
 }
 
 void complete(task_block& task, const task_end_base& end, promise_base& promise) noexcept {
@@ -242,15 +248,10 @@ void complete(task_block& task, const task_end_base& end, promise_base& promise)
     if (std::exchange(task.left_scopes, false))
         task.holds.store(1, std::memory_order_relaxed);  // relaxed: the last hold was ours
     destroy_frame(task, failed);  // what it was given is gone when somebody learns that it has ended
-    if (drop_own_hold(task)) conclude(task);
+    if (drop_own_hold(task)) second_half(task);
 }
 
-void conclude(task_block& task) noexcept {
-    if (task.kind == task_kind::spawned)
-        end_spawned(task);
-    else
-        end_child(task);
-}
+void conclude(task_block& task) noexcept { second_half(task); }
 
 std::coroutine_handle<> task_end_base::done(std::coroutine_handle<>, promise_base& promise) noexcept {
     task_block& task = *tls_worker->running;

@@ -188,9 +188,9 @@ static void take_failure(scope_state& state, const task_end_base& end, promise_b
     } else if (state.one_fate) {
         error = end.error(promise);
     }
+    if (exception == nullptr && !error) return;
     // acquire: pairs with the store of the flag.
-    const bool by_cancel = says_cancelled(error) && state.ctx->cancelled.load(std::memory_order_acquire);
-    if ((exception == nullptr && !error) || by_cancel) return;
+    if (error && state.ctx->cancelled.load(std::memory_order_acquire) && says_cancelled(error)) return;
     state.lock.lock();
     const bool cancel_others = note_failure(state, std::move(exception), error);
     state.lock.unlock();

@@ -8,9 +8,6 @@ namespace runnel::detail {
 
 /// A block for a new thread of control under `under`, counted as live. Throws std::bad_alloc.
 task_block& begin_block(runtime_core& core, context_node& under, task_kind kind);
-/// Destroys the frame of a task that has ended, and with it what the task was given: while it still runs here
-/// and belongs to its context (G1), and so that destructors can tell how it ended.
-void destroy_frame(task_block& task, bool failed) noexcept;
 /// It will not run or wait any more: leaves its context, is not live. The block itself may be kept.
 void end_block(task_block& task) noexcept;
 /// The two halves of that. After the second the runtime may go, unless its own worker does this.
@@ -28,7 +25,10 @@ void free_ended(task_block& task) noexcept;
 void complete(task_block& task, const task_end_base& end, promise_base& promise) noexcept;
 void conclude(task_block& task) noexcept;
 /// Between the halves, and before the first: false when there are such children, the last of which goes on.
-bool drop_own_hold(task_block& task) noexcept;
+inline bool drop_own_hold(task_block& task) noexcept {
+    // acq_rel: what the last child of a left scope wrote happens before the completion.
+    return !task.left_scopes || task.holds.fetch_sub(1, std::memory_order_acq_rel) == 1;
+}
 /// That last child's part: a scope that `heir` left has no children any more.
 void release_hold(task_block& heir) noexcept;
 

@@ -3,6 +3,7 @@
 #include <runnel/fork.hpp>
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
+#include <runnel/testing.hpp>
 
 #include <atomic>
 #include <memory>
@@ -549,6 +550,24 @@ TEST_CASE("task_set: left to a child of its own it is reported; what that child 
     CHECK(lost.wait().killed_by(SIGABRT));
     CHECK(lost.wait().said("a child of the scope at "));
     CHECK(lost.wait().said("nobody can receive: lost"));
+}
+
+TEST_CASE(
+    "scope: in a simulation a failure of a child that nobody can receive fails the run, and both are freed") {
+    counted::reset();
+    const auto run = rn::testing::simulate(rn::testing::options(), []() -> rn::task<> {
+        const auto fails_late = [](counted) -> rn::task<> {
+            co_await rn::yield();
+            throw std::runtime_error("lost");
+        };
+        rn::scope s;
+        s.spawn(fails_late, counted(1));
+        co_return;
+    });
+    CHECK(run.kind() == rn::testing::failure::exception);
+    CHECK(run.what().find("a child of the scope at scope_test.cpp:") != std::string::npos);
+    CHECK(run.what().find("ended by an exception: lost") != std::string::npos);
+    CHECK(counted::live() == 0);
 }
 
 TEST_CASE("task_set: a plain thread may be its last owner") {

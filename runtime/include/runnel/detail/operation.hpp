@@ -110,11 +110,12 @@ protected:
     ~single_case() = default;
 };
 
-/// The awaiter of an operation that lives in it.
+/// The awaiter of the operation that an object stands for, which lives in it.
 template <class Op>
 class await_own {
 public:
-    explicit await_own(Op&& op) noexcept : op_(std::move(op)), inner_(op_.awaiter()) {}
+    template <class Object>
+    explicit await_own(Object& of) noexcept : op_(of.operation()), inner_(op_.awaiter()) {}
     await_own(const await_own&) = delete;
     await_own& operator=(const await_own&) = delete;
 
@@ -134,7 +135,7 @@ class named_awaitable {
 public:
     using result_type = typename Op::result_type;
     static constexpr bool awaited_as_lvalue = true;
-    await_own<Op> awaiter() noexcept { return await_own<Op>(static_cast<Self&>(*this).operation()); }
+    await_own<Op> awaiter() noexcept { return await_own<Op>(static_cast<Self&>(*this)); }
 
 protected:
     named_awaitable() = default;
