@@ -10,17 +10,11 @@
 #include <runnel/task.hpp>
 #include "context_node.hpp"
 #include "runtime_core.hpp"
+#include "task_life.hpp"
 #include "task_slab.hpp"
 
 namespace runnel::detail {
 
-namespace {
-constexpr std::size_t frames_max = 32;  // E1
-constexpr std::size_t ids_shown = 8;
-constexpr std::size_t waits_shown = 8;
-constexpr std::size_t cases_max = 256;
-
-/// Step 1. False: it does not wait, or another dump has it just now.
 bool hold(task_block& task) noexcept {
     using namespace word_bits;
     // relaxed: a guess; the CAS decides.
@@ -36,12 +30,19 @@ bool hold(task_block& task) noexcept {
     }
 }
 
-/// Step 3.
-void let_go(task_block& task) noexcept {
+bool let_go(task_block& task) noexcept {
     // acq_rel: pairs with the fetch_or in finish(); the second of the two puts it into a queue.
     const std::uint64_t word = task.word.fetch_and(~word_bits::held, std::memory_order_acq_rel);
-    if ((word & word_bits::done) != 0) schedule(task);
+    const bool woken = (word & word_bits::done) != 0;
+    if (woken) schedule(task);
+    return woken;
 }
+
+namespace {
+constexpr std::size_t frames_max = 32;  // E1
+constexpr std::size_t ids_shown = 8;
+constexpr std::size_t waits_shown = 8;
+constexpr std::size_t cases_max = 256;
 
 void read_chain(const task_block& task, task_record& into) {
     for (std::coroutine_handle<> frame = task.leaf; frame;) {
@@ -49,8 +50,7 @@ void read_chain(const task_block& task, task_record& into) {
             into.chain_cut = true;
             return;
         }
-        const promise_base& promise =
-            std::coroutine_handle<promise_base>::from_address(frame.address()).promise();
+        const promise_base& promise = promise_of(frame);
         into.chain.push_back(promise.await_at);
         frame = promise.continuation;
     }

@@ -64,6 +64,11 @@ struct task_dump {
     std::vector<wait_edge> edges;
 };
 
+/// Step 1. False: it does not wait, or another dump has it just now. Threads: any.
+bool hold(task_block& task) noexcept;
+/// Step 3. Returns whether it has been woken meanwhile: then it goes on now.
+bool let_go(task_block& task) noexcept;
+
 /// Steps 1 to 4. Threads: any, several at once.
 task_dump dump(const runtime_core& core);
 /// Tasks that wait for each other in a ring, from the lowest number on; empty when there are none.

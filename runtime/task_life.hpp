@@ -6,6 +6,11 @@
 
 namespace runnel::detail {
 
+/// The promise of any of our coroutines, without knowing its type (P1 of task.hpp).
+inline promise_base& promise_of(std::coroutine_handle<> frame) noexcept {
+    return std::coroutine_handle<promise_base>::from_address(frame.address()).promise();
+}
+
 /// A block for a new thread of control under `under`, counted as live. Throws std::bad_alloc.
 task_block& begin_block(runtime_core& core, context_node& under, task_kind kind);
 /// It will not run or wait any more: leaves its context, is not live. The block itself may be kept.

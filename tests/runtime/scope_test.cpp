@@ -13,7 +13,6 @@
 #include <string>
 #include <vector>
 
-#include "support/build_kind.hpp"
 #include "support/child.hpp"
 #include "support/counted.hpp"
 #include "support/level.hpp"
@@ -223,29 +222,31 @@ TEST_CASE("scope: children may spawn while join() waits") {
     });
 }
 
+rn::task<> cleans_up_after(rn::errc end, std::atomic<bool>& cleaned) {
+    const auto got = co_await rn::sleep_for(1h);
+    CHECK(got.error() == end);
+    co_await rn::shielded(rn::sleep_for(5ms));
+    cleaned = true;
+}
+rn::task<rn::result<>> joins_one_that_cleans_up(rn::errc end_of_child, std::atomic<bool>& cleaned) {
+    rn::scope s;
+    s.spawn(cleans_up_after, end_of_child, rn::borrow(cleaned));
+    const auto end = co_await s.join();
+    CHECK(cleaned);
+    co_return end;
+}
+
 TEST_CASE("scope: join() forwards a cancel of its task, and returns only when the children have ended") {
     run_on(2, []() -> rn::task<> {
         std::atomic<bool> cleaned{false};
-        const auto slow_to_end = [&]() -> rn::task<> {
-            const auto got = co_await rn::sleep_for(1h);
-            CHECK(got.error() == rn::errc::cancelled);
-            co_await rn::shielded(rn::sleep_for(5ms));
-            cleaned = true;
-        };
-        const auto parent = [&]() -> rn::task<rn::result<>> {
-            rn::scope s;
-            s.spawn(slow_to_end);
-            const auto end = co_await s.join();
-            CHECK(cleaned);
-            co_return end;
-        };
         auto [ctx, cancel] = rn::with_cancel(rn::current_context());
         const auto cancels = [stop = cancel]() -> rn::task<> {
             co_await rn::sleep_for(1ms);
             stop();
         };
         auto canceller = rn::go(cancels);
-        const auto end = co_await rn::with_context(ctx, parent());
+        const auto end =
+            co_await rn::with_context(ctx, joins_one_that_cleans_up(rn::errc::cancelled, cleaned));
         CHECK(end.error() == rn::errc::cancelled);
         co_await canceller;
     });
@@ -255,23 +256,13 @@ TEST_CASE(
     "scope: a limit around what joins cancels the children, and join() waits for their end all the same") {
     run_on(2, []() -> rn::task<> {
         std::atomic<bool> cleaned{false};
-        const auto slow_to_end = [&]() -> rn::task<> {
-            const auto got = co_await rn::sleep_for(1h);
-            CHECK(got.error() == rn::errc::deadline_exceeded);
-            co_await rn::shielded(rn::sleep_for(5ms));
-            cleaned = true;
-        };
-        const auto joins = [&]() -> rn::task<rn::result<>> {
-            rn::scope s;
-            s.spawn(slow_to_end);
-            const auto end = co_await s.join();
-            CHECK(cleaned);
-            co_return end;
-        };
-        const auto by_hand = co_await rn::with_timeout(1ms, joins());
+        const auto by_hand =
+            co_await rn::with_timeout(1ms, joins_one_that_cleans_up(rn::errc::deadline_exceeded, cleaned));
         CHECK(by_hand.error() == rn::errc::timed_out);
         cleaned = false;
-        const auto spawns = [&](rn::scope& s) -> rn::task<> { co_return s.spawn(slow_to_end); };
+        const auto spawns = [&](rn::scope& s) -> rn::task<> {
+            co_return s.spawn(cleans_up_after, rn::errc::deadline_exceeded, rn::borrow(cleaned));
+        };
         const auto by_scoped = co_await rn::with_timeout(1ms, rn::scoped(spawns));
         CHECK(by_scoped.error() == rn::errc::timed_out);
         CHECK(cleaned);
@@ -295,10 +286,7 @@ TEST_CASE("scope: what a child was given dies before join() returns") {
 rn::task<> holds(rn::event& door, counted) { co_await door.wait(); }
 
 TEST_CASE("scope: a child for which there is no memory is not counted, and what it was given dies") {
-    if (support::sanitized) {
-        MESSAGE("not run: operator new is the sanitizer's own");
-        return;
-    }
+    if (!support::memory_can_be_scarce()) return;
     counted::reset();
     run_on(1, []() -> rn::task<> {
         rn::event door;
@@ -323,10 +311,7 @@ TEST_CASE("scope: a child for which there is no memory is not counted, and what 
 }
 
 TEST_CASE("scope: one for which there is not enough memory leaves nothing behind") {
-    if (support::sanitized) {
-        MESSAGE("not run: operator new is the sanitizer's own");
-        return;
-    }
+    if (!support::memory_can_be_scarce()) return;
     run_on(1, []() -> rn::task<> {
         const auto before = support::allocated();
         for (long enough = 0; enough < 2; ++enough) {

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/task_dump.hpp"
+#include "runtime/task_life.hpp"
 #include "runtime/task_slab.hpp"
 #include "support/build_kind.hpp"
 #include "support/level.hpp"
@@ -137,18 +139,6 @@ task_block* parked_task() {
         if ((block.word.load() & word_bits::state_mask) == word_bits::armed) found = &block;
     });
     return found;
-}
-
-bool hold(task_block& block) {
-    std::uint64_t word = block.word.load();
-    return (word & word_bits::state_mask) == word_bits::armed && (word & word_bits::held) == 0 &&
-           block.word.compare_exchange_strong(word, word | word_bits::held);
-}
-/// Returns whether the task has been claimed meanwhile; it goes on now.
-bool let_go(task_block& block) {
-    const bool claimed_meanwhile = (block.word.fetch_and(~word_bits::held) & word_bits::done) != 0;
-    if (claimed_meanwhile) schedule(block);
-    return claimed_meanwhile;
 }
 
 // --- One waker wins -----------------------------------------------------------------------------------
@@ -366,8 +356,7 @@ void hold_all(const std::atomic<bool>& over, std::atomic<long>& held) {
             if (!hold(block)) return;
             // What a dump reads: the chain of coroutines that wait for each other.
             for (auto frame = block.leaf; frame;) {
-                const auto& promise =
-                    std::coroutine_handle<promise_base>::from_address(frame.address()).promise();
+                const auto& promise = promise_of(frame);
                 if (promise.await_at.line() != 0) ++held;
                 frame = promise.continuation;
             }

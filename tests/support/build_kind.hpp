@@ -29,18 +29,6 @@ inline constexpr bool address_sanitized = false;
 
 inline constexpr bool sanitized = thread_sanitized || address_sanitized;
 
-// The same for the preprocessor.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define RUNNEL_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define RUNNEL_SANITIZED 1
-#endif
-#endif
-#ifndef RUNNEL_SANITIZED
-#define RUNNEL_SANITIZED 0
-#endif
-
 #if defined(__OPTIMIZE__)
 inline constexpr bool optimized = true;
 #else

@@ -4,15 +4,13 @@
 #include <cstdlib>
 #include <new>
 
-#include "support/build_kind.hpp"
-
 namespace support {
 
 namespace {
 constinit thread_local long allowed = LONG_MAX;
 constinit thread_local long balance = 0;
 
-[[maybe_unused]] void* allocate(std::size_t bytes, std::size_t alignment) {
+void* allocate(std::size_t bytes, std::size_t alignment) {
     if (allowed == 0) throw std::bad_alloc();
     if (allowed != LONG_MAX) --allowed;
     const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
@@ -22,7 +20,7 @@ constinit thread_local long balance = 0;
     return got;
 }
 
-[[maybe_unused]] void deallocate(void* memory) noexcept {
+void deallocate(void* memory) noexcept {
     if (memory == nullptr) return;
     --balance;
     std::free(memory);
@@ -32,9 +30,9 @@ constinit thread_local long balance = 0;
 scarce_memory::scarce_memory(long allocations) noexcept { allowed = allocations; }
 scarce_memory::~scarce_memory() { allowed = LONG_MAX; }
 long allocated() noexcept { return balance; }
+bool memory_can_be_scarce() { return true; }
 }
 
-#if !RUNNEL_SANITIZED  // those have operators of their own, which find more than these
 // The forms for arrays and without exceptions call these.
 void* operator new(std::size_t bytes) { return support::allocate(bytes, __STDCPP_DEFAULT_NEW_ALIGNMENT__); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
@@ -44,4 +42,3 @@ void operator delete(void* memory) noexcept { support::deallocate(memory); }
 void operator delete(void* memory, std::size_t) noexcept { support::deallocate(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { support::deallocate(memory); }
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { support::deallocate(memory); }
-#endif

@@ -7,7 +7,7 @@
 //     }
 //     CHECK(allocated() == before);                 // nothing was left behind
 //
-// Not in sanitized builds, which have operators of their own: there nothing fails (support/build_kind.hpp).
+// Not in sanitized builds, which have operators of their own: a test asks memory_can_be_scarce() first.
 // It knows operator new and delete of every kind; malloc(), and so the frames of coroutines, it leaves alone.
 #pragma once
 
@@ -23,4 +23,7 @@ public:
 
 /// Allocations of this thread less its deallocations.
 long allocated() noexcept;
+
+/// False, said with the reason, where none of this works: then there is nothing to test.
+bool memory_can_be_scarce();
 }
