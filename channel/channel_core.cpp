@@ -65,12 +65,6 @@ void claim_all(wait_list& waiting, winners& woken) noexcept {
     }
 }
 
-void enlist_in(wait_list& waiting, wait_node& node, task_block& task, std::uint64_t ticket) noexcept {
-    node.task = &task;
-    node.ticket = ticket;
-    waiting.push_back(node);
-}
-
 /// Asked by the thread that gives up the last sender.
 errc how_the_producer_ended() noexcept {
     switch (how_left()) {
@@ -297,20 +291,16 @@ bool channel_case::try_once() noexcept {
 }
 
 void send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
-    enlist_in(core_->senders_waiting, node_, task, ticket);
+    core_->senders_waiting.enlist(node_, task, ticket);
 }
 
-void send_case::delist() noexcept {
-    if (node_.linked()) core_->senders_waiting.remove(node_);
-}
+void send_case::delist() noexcept { core_->senders_waiting.delist(node_); }
 
 void recv_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
-    enlist_in(core_->receivers_waiting, node_, task, ticket);
+    core_->receivers_waiting.enlist(node_, task, ticket);
 }
 
-void recv_case::delist() noexcept {
-    if (node_.linked()) core_->receivers_waiting.remove(node_);
-}
+void recv_case::delist() noexcept { core_->receivers_waiting.delist(node_); }
 
 // --- What public headers call --------------------------------------------------------------------
 

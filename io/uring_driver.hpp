@@ -89,7 +89,6 @@ private:
     void sleep_in_kernel(nanoseconds_t timeout) noexcept;
     void note_processor() noexcept;
     void fetch_put_off() noexcept;
-    unsigned tidy_up() noexcept;
 
     // 3, under the lock.
     unsigned reap() noexcept;

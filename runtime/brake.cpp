@@ -9,6 +9,7 @@
 #include "runtime_core.hpp"
 #include "steering.hpp"
 #include "task_dump.hpp"
+#include "task_life.hpp"
 #include "timers.hpp"
 
 namespace runnel::detail {
@@ -28,12 +29,8 @@ struct pause final : timer_callback {
     task_block& task;
 };
 
-const std::source_location& await_place(std::coroutine_handle<> awaiter) noexcept {
-    return std::coroutine_handle<promise_base>::from_address(awaiter.address()).promise().await_at;
-}
-
 void report(const task_block& task, std::coroutine_handle<> awaiter) noexcept {
-    const std::source_location& where = await_place(awaiter);
+    const std::source_location& where = promise_of(awaiter).await_at;
     std::fprintf(
         stderr,
         "runnel: task %llu, started at %s:%u, goes on waiting at %s:%u although its context is cancelled; "
@@ -53,9 +50,9 @@ bool brake(task_block& task, std::coroutine_handle<> awaiter) noexcept {
     }
     if (task.refused == brake_sleeps_at) {
         if (steering* by = current_steering(); by != nullptr) {
-            by->fail(
-                testing::failure::ignored_cancel,
-                "a task goes on waiting at " + place(await_place(awaiter)) + " although it is cancelled");
+            by->fail(testing::failure::ignored_cancel, "a task goes on waiting at " +
+                                                           place(promise_of(awaiter).await_at) +
+                                                           " although it is cancelled");
         } else {
             report(task, awaiter);
             if (current_runtime().settings.strict()) std::abort();

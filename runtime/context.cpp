@@ -185,12 +185,8 @@ bool done_operation::try_now(detail::late_wake&) noexcept {
 }
 
 void done_operation::enlist(detail::task_block& task, std::uint64_t ticket) noexcept {
-    node_.task = &task;
-    node_.ticket = ticket;
-    of_->done.push_back(node_);
+    of_->done.enlist(node_, task, ticket);
 }
 
-void done_operation::delist() noexcept {
-    if (node_.linked()) of_->done.remove(node_);
-}
+void done_operation::delist() noexcept { of_->done.delist(node_); }
 }

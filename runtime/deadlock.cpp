@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include <runnel/detail/sanitized.hpp>
 #include "runtime_core.hpp"
 
 namespace runnel::detail {
@@ -24,18 +25,7 @@ bool is_kernels(const char* id) noexcept {
     return read && std::strncmp(name, "iou-", 4) == 0;
 }
 
-/// ThreadSanitizer has one of its own.
-#if defined(__SANITIZE_THREAD__)
-constexpr unsigned tool_threads = 1;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr unsigned tool_threads = 1;
-#else
-constexpr unsigned tool_threads = 0;
-#endif
-#else
-constexpr unsigned tool_threads = 0;
-#endif
+constexpr unsigned tool_threads = thread_sanitized ? 1 : 0;  // ThreadSanitizer has one of its own
 
 /// 3. Without /proc nothing is known, and there may be others.
 bool has_other_threads(unsigned ours) noexcept {

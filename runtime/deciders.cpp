@@ -3,52 +3,45 @@
 
 #include <algorithm>
 
+#include "seeded.hpp"
+
 namespace runnel::detail {
-
-std::uint64_t seeded::next() noexcept {  // splitmix64 (Steele, Lea, Flood, OOPSLA 2014)
-    std::uint64_t z = state_ += 0x9e3779b97f4a7c15U;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
-}
-
-std::uint32_t seeded::below(std::uint32_t bound) noexcept {
-    return static_cast<std::uint32_t>((next() >> 32) * bound >> 32);
-}
 
 namespace {
 std::uint32_t ways(const std::vector<candidate>& ready) noexcept {
     return static_cast<std::uint32_t>(ready.size());
 }
 
-class uniform final : public decider {
+/// Decides by a seed.
+class drawing : public decider {
 public:
-    explicit uniform(std::uint64_t seed) noexcept : random_(seed) {}
-    std::uint32_t pick(const std::vector<candidate>& ready, bool) noexcept override {
-        return random_.below(ways(ready));
-    }
-    std::uint32_t choose(std::uint32_t n) noexcept override { return random_.below(n); }
+    std::uint32_t choose(std::uint32_t n) noexcept final { return random_.below(n); }
 
-private:
+protected:
+    explicit drawing(std::uint64_t seed) noexcept : random_(seed) {}
     seeded random_;
 };
 
-class sticky final : public decider {
+class uniform final : public drawing {
 public:
-    explicit sticky(std::uint64_t seed) noexcept : random_(seed) {}
+    explicit uniform(std::uint64_t seed) noexcept : drawing(seed) {}
+    std::uint32_t pick(const std::vector<candidate>& ready, bool) noexcept override {
+        return random_.below(ways(ready));
+    }
+};
+
+class sticky final : public drawing {
+public:
+    explicit sticky(std::uint64_t seed) noexcept : drawing(seed) {}
     std::uint32_t pick(const std::vector<candidate>& ready, bool goes_on) noexcept override {
         if (goes_on && random_.below(8) != 0) return 0;
         return random_.below(ways(ready));
     }
-    std::uint32_t choose(std::uint32_t n) noexcept override { return random_.below(n); }
-
-private:
-    seeded random_;
 };
 
-class pct final : public decider {
+class pct final : public drawing {
 public:
-    explicit pct(std::uint64_t seed) noexcept : random_(seed), salt_(random_.next()) {
+    explicit pct(std::uint64_t seed) noexcept : drawing(seed), salt_(random_.next()) {
         // So many changes, at so many points: small programs take some tens of points, large ones thousands.
         const std::uint32_t changes = 1 + random_.below(4);
         const std::uint32_t within = 16U << random_.below(8);
@@ -62,7 +55,6 @@ public:
         }
         return best;
     }
-    std::uint32_t choose(std::uint32_t n) noexcept override { return random_.below(n); }
 
 private:
     /// Those that were lowered come last, the latest of them at the very end.
@@ -77,7 +69,6 @@ private:
             if (priority(ready[i].number) > priority(ready[best].number)) best = i;
         return best;
     }
-    seeded random_;
     const std::uint64_t salt_;
     std::uint32_t point_ = 0;
     std::vector<std::uint32_t> change_at_;

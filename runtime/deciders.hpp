@@ -30,11 +30,6 @@ struct candidate {
     std::uint64_t number;
 };
 
-struct decision {
-    std::uint32_t of;     // so many ways there were
-    std::uint32_t taken;  // this one was
-};
-
 class decider {
 public:
     virtual ~decider() = default;
@@ -57,17 +52,6 @@ struct course {
     std::vector<stretch> turns;
     std::vector<std::pair<std::uint64_t, std::uint32_t>> choices;
     std::size_t interruptions = 0;  // of tasks that could have gone on
-};
-
-/// The generator of all seeded ones: splitmix64.
-class seeded {
-public:
-    explicit seeded(std::uint64_t seed) noexcept : state_(seed) {}
-    std::uint64_t next() noexcept;
-    std::uint32_t below(std::uint32_t bound) noexcept;
-
-private:
-    std::uint64_t state_;
 };
 
 std::unique_ptr<decider> make_decider(testing::strategy how, std::uint64_t seed);
@@ -102,6 +86,10 @@ public:
     bool diverged() const noexcept { return diverged_; }
 
 private:
+    struct decision {
+        std::uint32_t of;     // so many ways there were
+        std::uint32_t taken;  // this one was
+    };
     std::uint32_t next(std::uint32_t ways) noexcept;
     const unsigned preemptions_;
     unsigned left_;

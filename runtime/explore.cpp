@@ -181,25 +181,17 @@ exploration exhaust(const testing::options& how, unsigned preemptions, std::uint
 
 namespace {
 /// The wait for everybody else's.
-class all_wait_operation final : public wait_case {
+class all_wait_operation final : public single_case<all_wait_operation, result<>> {
 public:
-    using result_type = result<>;
     explicit all_wait_operation(steering& by) noexcept : by_(by) {}
-    await_one<all_wait_operation> awaiter() noexcept { return await_one<all_wait_operation>(*this); }
-    result<> complete(unsigned) noexcept { return {}; }
-    result<> fail(std::error_code error) noexcept { return error; }
 
     wait_object* object() noexcept override { return &by_.all_wait(); }
     bool try_now(late_wake&) noexcept override { return false; }
     void enlist(task_block& task, std::uint64_t ticket) noexcept override {
-        node_.task = &task;
-        node_.ticket = ticket;
-        by_.all_waiters().push_back(node_);
+        by_.all_waiters().enlist(node_, task, ticket);
     }
     wait_subject subject() const noexcept override { return {"for all others to wait"}; }
-    void delist() noexcept override {
-        if (node_.linked()) by_.all_waiters().remove(node_);
-    }
+    void delist() noexcept override { by_.all_waiters().delist(node_); }
 
 private:
     steering& by_;

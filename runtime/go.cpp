@@ -163,7 +163,12 @@ std::string text_of(const std::exception_ptr& what) {
 }
 
 void unhandled(const task_block& of, std::exception_ptr what) noexcept {
-    if (noted_unhandled(of, what)) return;
+    if (steering* by = current_steering(); by != nullptr) {
+        std::string text = "task " + std::to_string(of.id.get());
+        text.append(is_ours(of.spawned_at) ? ", main" : ", started at " + place(of.spawned_at));
+        return by->fail(testing::failure::exception,
+                        text.append(", ended by an exception: ").append(text_of(what)));
+    }
     std::fprintf(stderr,
                  "runnel: task %llu, started at %s:%u, ended by an exception that nobody can receive: %s\n",
                  static_cast<unsigned long long>(of.id.get()), of.spawned_at.get().file_name(),
@@ -232,7 +237,7 @@ static void end_spawned(task_block& task) noexcept {
     free_ended(task);
 }
 
-static void second_half(task_block& task) noexcept {
+void conclude(task_block& task) noexcept {
     if (task.kind == task_kind::spawned)
         end_spawned(task);
     else
@@ -248,10 +253,8 @@ void complete(task_block& task, const task_end_base& end, promise_base& promise)
     if (std::exchange(task.left_scopes, false))
         task.holds.store(1, std::memory_order_relaxed);  // relaxed: the last hold was ours
     destroy_frame(task, failed);  // what it was given is gone when somebody learns that it has ended
-    if (drop_own_hold(task)) second_half(task);
+    if (drop_own_hold(task)) conclude(task);
 }
-
-void conclude(task_block& task) noexcept { second_half(task); }
 
 std::coroutine_handle<> task_end_base::done(std::coroutine_handle<>, promise_base& promise) noexcept {
     task_block& task = *tls_worker->running;

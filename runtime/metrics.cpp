@@ -12,6 +12,39 @@ namespace runnel {
 
 namespace {
 
+/// Every number of a worker, in the order of the page.
+struct row {
+    const char* name;
+    const char* type;
+    const char* help;
+    std::uint64_t worker_metrics::* member;
+};
+constexpr const char* counter = "counter";
+constexpr const char* gauge = "gauge";
+constexpr row rows[] = {
+    {"cancelled_waits_total", counter, "Waits ended by a cancel or a deadline.", &worker_metrics::cancelled},
+    {"fork_branches", gauge, "Branches of when_all that wait in the worker's deque.", &worker_metrics::forks},
+    {"io_completed_total", counter, "Kernel operations that have completed.", &worker_metrics::completed},
+    {"io_enters_total", counter, "System calls that submit or wait.", &worker_metrics::enters},
+    {"io_helped_total", counter, "Completions reaped for a busy worker.", &worker_metrics::helped},
+    {"io_in_kernel", gauge, "Operations that the kernel has.", &worker_metrics::in_kernel},
+    {"io_overflows_total", counter, "Overflows of the completion queue.", &worker_metrics::overflows},
+    {"io_submitted_total", counter, "Operations given to the kernel.", &worker_metrics::submitted},
+    {"next_hits_total", counter, "Turns of the task made ready last.", &worker_metrics::next_hits},
+    {"parks_spurious_total", counter, "Sleeps after which there was nothing to do.",
+     &worker_metrics::spurious},
+    {"parks_total", counter, "Sleeps of the worker.", &worker_metrics::parks},
+    {"polls_total", counter, "Turns of tasks.", &worker_metrics::polls},
+    {"ready_tasks", gauge, "Tasks in the worker's queue.", &worker_metrics::ready},
+    {"steal_tries_total", counter, "Looks at another worker's queues.", &worker_metrics::steal_tries},
+    {"steals_total", counter, "Looks that found something.", &worker_metrics::steals},
+    {"tasks_ended_total", counter, "Tasks ended here.", &worker_metrics::ended},
+    {"tasks_started_total", counter, "Tasks started here.", &worker_metrics::started},
+    {"ticks_total", counter, "Ticks of the worker's loop.", &worker_metrics::ticks},
+    {"timers", gauge, "Deadlines that wait.", &worker_metrics::timers},
+    {"wakes_sent_total", counter, "Sleeping workers woken.", &worker_metrics::wakes_sent},
+};
+
 worker_metrics metrics_of(detail::worker& from) {
     const detail::worker_counts& counts = from.counts;
     const detail::driver_counts io = from.io_counts();
@@ -50,26 +83,7 @@ void add(latency_histogram& sum, const detail::latency_counts& of) {
 }
 
 worker_metrics& worker_metrics::operator+=(const worker_metrics& other) noexcept {
-    started += other.started;
-    ended += other.ended;
-    polls += other.polls;
-    next_hits += other.next_hits;
-    steal_tries += other.steal_tries;
-    steals += other.steals;
-    parks += other.parks;
-    spurious += other.spurious;
-    wakes_sent += other.wakes_sent;
-    ticks += other.ticks;
-    cancelled += other.cancelled;
-    submitted += other.submitted;
-    completed += other.completed;
-    enters += other.enters;
-    helped += other.helped;
-    overflows += other.overflows;
-    ready += other.ready;
-    forks += other.forks;
-    timers += other.timers;
-    in_kernel += other.in_kernel;
+    for (const row& each : rows) this->*each.member += other.*each.member;
     return *this;
 }
 
@@ -158,37 +172,6 @@ private:
     std::string name_, text_;
 };
 
-struct row {
-    const char* name;
-    const char* type;
-    const char* help;
-    std::uint64_t worker_metrics::* member;
-};
-constexpr const char* counter = "counter";
-constexpr const char* gauge = "gauge";
-constexpr row rows[] = {
-    {"cancelled_waits_total", counter, "Waits ended by a cancel or a deadline.", &worker_metrics::cancelled},
-    {"fork_branches", gauge, "Branches of when_all that wait in the worker's deque.", &worker_metrics::forks},
-    {"io_completed_total", counter, "Kernel operations that have completed.", &worker_metrics::completed},
-    {"io_enters_total", counter, "System calls that submit or wait.", &worker_metrics::enters},
-    {"io_helped_total", counter, "Completions reaped for a busy worker.", &worker_metrics::helped},
-    {"io_in_kernel", gauge, "Operations that the kernel has.", &worker_metrics::in_kernel},
-    {"io_overflows_total", counter, "Overflows of the completion queue.", &worker_metrics::overflows},
-    {"io_submitted_total", counter, "Operations given to the kernel.", &worker_metrics::submitted},
-    {"next_hits_total", counter, "Turns of the task made ready last.", &worker_metrics::next_hits},
-    {"parks_spurious_total", counter, "Sleeps after which there was nothing to do.",
-     &worker_metrics::spurious},
-    {"parks_total", counter, "Sleeps of the worker.", &worker_metrics::parks},
-    {"polls_total", counter, "Turns of tasks.", &worker_metrics::polls},
-    {"ready_tasks", gauge, "Tasks in the worker's queue.", &worker_metrics::ready},
-    {"steal_tries_total", counter, "Looks at another worker's queues.", &worker_metrics::steal_tries},
-    {"steals_total", counter, "Looks that found something.", &worker_metrics::steals},
-    {"tasks_ended_total", counter, "Tasks ended here.", &worker_metrics::ended},
-    {"tasks_started_total", counter, "Tasks started here.", &worker_metrics::started},
-    {"ticks_total", counter, "Ticks of the worker's loop.", &worker_metrics::ticks},
-    {"timers", gauge, "Deadlines that wait.", &worker_metrics::timers},
-    {"wakes_sent_total", counter, "Sleeping workers woken.", &worker_metrics::wakes_sent},
-};
 }
 
 std::string to_prometheus(const runtime_metrics& of) {

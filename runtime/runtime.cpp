@@ -58,9 +58,7 @@ detail::wait_object* stopping_operation::object() noexcept {
 bool stopping_operation::try_now(detail::late_wake&) noexcept { return detail::current_runtime().stopping(); }
 
 void stopping_operation::enlist(detail::task_block& task, std::uint64_t ticket) noexcept {
-    node_.task = &task;
-    node_.ticket = ticket;
-    detail::current_runtime().stopping_waiters.push_back(node_);
+    detail::current_runtime().stopping_waiters.enlist(node_, task, ticket);
 }
 
 void stopping_operation::delist() noexcept {

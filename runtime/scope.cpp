@@ -214,7 +214,7 @@ void release_hold(task_block& heir) noexcept {
     if (heir.holds.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     if (heir.kind == task_kind::fork) return arrive_late(heir);
     if (!heir.frame) return conclude(heir);
-    promise_base& promise = std::coroutine_handle<promise_base>::from_address(heir.frame.address()).promise();
+    promise_base& promise = promise_of(heir.frame);
     complete(heir, static_cast<const task_end_base&>(*promise.on_done), promise);
 }
 

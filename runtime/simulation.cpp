@@ -17,14 +17,6 @@ constexpr std::uint64_t busy_points_max = 10'000;  // step 2 of testing.hpp
 constexpr std::uint64_t points_to_stop = 100'000;
 constexpr std::size_t log_head_lines = 100, log_tail_lines = 300;
 
-std::string start_of(const task_block& task) {
-    return is_ours(task.spawned_at) ? ", main" : ", started at " + place(task.spawned_at);
-}
-
-const promise_base& promise_of(std::coroutine_handle<> frame) noexcept {
-    return std::coroutine_handle<promise_base>::from_address(frame.address()).promise();  // P1 of task.hpp
-}
-
 /// In the largest unit in which it is a whole number.
 std::string exact(nanoseconds_t time) {
     const char* unit = " ns";
@@ -351,13 +343,13 @@ void simulation::fail(failure kind, std::string what) noexcept {
 void simulation::say_who_waits() noexcept { fail(failure::deadlock, describe_deadlock(*core_, now_)); }
 
 testing::report simulation::make_report() const {
-    std::string text = what_;
+    std::string text = what_, log = whole_log();
     if (kind_ != failure::none) {
         text += "\n  seed " + std::to_string(how_.seed()) + " (RUNNEL_SEED=" + std::to_string(how_.seed()) +
                 " repeats it), point " + std::to_string(failed_at_);
-        if (keep_log_) text += "\n" + whole_log();
+        if (keep_log_) text += "\n" + log;
     }
-    return testing::report({kind_, std::move(text), whole_log(), how_.seed(), hash_, points_,
+    return testing::report({kind_, std::move(text), std::move(log), how_.seed(), hash_, points_,
                             std::chrono::nanoseconds(now_ - start_time)});
 }
 
@@ -371,20 +363,6 @@ simulated_world& simulation::world() {
 simulated_world* current_world() noexcept {
     steering* by = current_steering();
     return by != nullptr ? &by->world() : nullptr;
-}
-
-bool noted_unhandled(const task_block& of, const std::exception_ptr& what) noexcept {
-    steering* by = current_steering();
-    if (by == nullptr) return false;
-    std::string text = "an exception that is no std::exception";
-    try {
-        std::rethrow_exception(what);
-    } catch (const std::exception& error) {
-        text = error.what();
-    } catch (...) {}
-    by->fail(failure::exception,
-             "task " + std::to_string(of.id.get()) + start_of(of) + ", ended by an exception: " + text);
-    return true;
 }
 }
 

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <exception>
 #include <string>
 
 #include <runnel/detail/driver.hpp>
@@ -37,7 +36,4 @@ protected:
 
 /// That of the worker that runs this; null in a plain runtime and outside.
 steering* current_steering() noexcept;
-
-/// In a simulation: notes an exception that nobody can receive. False: this is none.
-bool noted_unhandled(const task_block& of, const std::exception_ptr& what) noexcept;
 }

@@ -11,16 +11,6 @@ namespace {
 
 using namespace detail;
 
-void enqueue(wait_list& waiters, wait_node& node, task_block& task, std::uint64_t ticket) noexcept {
-    node.task = &task;
-    node.ticket = ticket;
-    waiters.push_back(node);
-}
-
-void dequeue(wait_list& waiters, wait_node& node) noexcept {
-    if (node.linked()) waiters.remove(node);
-}
-
 /// For dumps: who runs here; 0 on a plain thread.
 std::uint64_t own_number() noexcept {
     const worker_local* here = tls_worker;
@@ -105,10 +95,10 @@ bool lock_operation::try_now(late_wake&) noexcept {
 wait_subject lock_operation::subject() const noexcept { return {"for a lock", of_, of_->owner_}; }
 
 void lock_operation::enlist(task_block& task, std::uint64_t ticket) noexcept {
-    enqueue(of_->waiters_, node_, task, ticket);
+    of_->waiters_.enlist(node_, task, ticket);
 }
 
-void lock_operation::delist() noexcept { dequeue(of_->waiters_, node_); }
+void lock_operation::delist() noexcept { of_->waiters_.delist(node_); }
 
 // --- event -----------------------------------------------------------------------------------------
 
@@ -139,8 +129,8 @@ wait_object* event_operation::object() noexcept { return of_; }
 bool event_operation::try_now(late_wake&) noexcept { return of_->set_; }
 
 void event_operation::enlist(task_block& task, std::uint64_t ticket) noexcept {
-    enqueue(of_->waiters_, node_, task, ticket);
+    of_->waiters_.enlist(node_, task, ticket);
 }
 
-void event_operation::delist() noexcept { dequeue(of_->waiters_, node_); }
+void event_operation::delist() noexcept { of_->waiters_.delist(node_); }
 }

@@ -132,15 +132,11 @@ bool tick_operation::try_now(late_wake&) noexcept {
 
 void tick_operation::enlist(task_block& task, std::uint64_t ticket) noexcept {
     assert(of_->kept_ == 0 && "K2: waits although a tick is there");
-    node_.task = &task;
-    node_.ticket = ticket;
     node_.slot = &due_;
-    of_->waiters_.push_back(node_);
+    of_->waiters_.enlist(node_, task, ticket);
 }
 
-void tick_operation::delist() noexcept {
-    if (node_.linked()) of_->waiters_.remove(node_);
-}
+void tick_operation::delist() noexcept { of_->waiters_.delist(node_); }
 
 result<clock::time_point> tick_operation::complete(unsigned) noexcept {
     if (of_->policy_ == missed_ticks::delay) of_->rest_is_over();

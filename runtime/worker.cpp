@@ -25,26 +25,16 @@ constexpr unsigned forks_in_a_row_max = 61;
 constexpr std::uint32_t injector_share_max = 128;
 constexpr unsigned steal_passes = 4;
 constexpr unsigned looks_per_poll = 16;
-
-std::uint64_t mix(std::uint64_t state) noexcept {  // splitmix64 (Steele, Lea, Flood, OOPSLA 2014)
-    state = (state ^ (state >> 30)) * 0xbf58476d1ce4e5b9U;
-    state = (state ^ (state >> 27)) * 0x94d049bb133111ebU;
-    return state ^ (state >> 31);
-}
-std::uint32_t below(std::uint64_t& state, std::uint32_t bound) noexcept {
-    state += 0x9e3779b97f4a7c15U;
-    return static_cast<std::uint32_t>((mix(state) >> 32) * bound >> 32);
-}
 }
 
 std::uint32_t random_below(std::uint32_t bound) noexcept {
     if (worker* here = current_worker(); here != nullptr) return here->random_below(bound);
-    thread_local std::uint64_t state = reinterpret_cast<std::uintptr_t>(&state);
-    return below(state, bound);
+    thread_local seeded chance{reinterpret_cast<std::uintptr_t>(&chance)};
+    return chance.below(bound);
 }
 
 std::uint32_t worker::random_below(std::uint32_t bound) noexcept {
-    return steering_ == nullptr ? below(random_, bound) : steering_->choose(bound);
+    return steering_ == nullptr ? random_.below(bound) : steering_->choose(bound);
 }
 
 static nanoseconds_t spin_time(const options& how) {

@@ -37,6 +37,7 @@
 #include "fork_deque.hpp"
 #include "injector.hpp"
 #include "run_queue.hpp"
+#include "seeded.hpp"
 #include "task_slab.hpp"
 #include "timers.hpp"
 #include "trace_ring.hpp"
@@ -183,7 +184,7 @@ private:
     nanoseconds_t timed_since_ = 0;
     std::uint64_t polls_when_asleep_ = UINT64_MAX;
     const nanoseconds_t spin_ns_;  // 0: never; so when there are more workers than processors
-    std::uint64_t random_ = 0;
+    seeded random_;
     steering* steering_ = nullptr;
     int turn_budget_ = budget_per_resumption;  // 1 when driven: each co_await is a point of decision
 

@@ -71,6 +71,16 @@ public:
         return node;
     }
 
+    /// What most cases do in enlist() and delist().
+    void enlist(wait_node& node, task_block& task, std::uint64_t ticket) noexcept {
+        node.task = &task;
+        node.ticket = ticket;
+        push_back(node);
+    }
+    void delist(wait_node& node) noexcept {
+        if (node.linked()) remove(node);
+    }
+
 private:
     wait_node* head_ = nullptr;
     wait_node* tail_ = nullptr;

@@ -18,6 +18,8 @@
 #include <cstdint>
 #include <new>
 
+#include "sanitized.hpp"
+
 namespace runnel::detail {
 
 struct task_block;
@@ -71,17 +73,7 @@ void free_frame_slow(void* frame, std::size_t bytes) noexcept;
 
 // Under a sanitizer every frame comes from malloc, so that a use after free is seen with its stack.
 // (Both ways round a size up to its class, so translation units of either kind may meet.)
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool pooled_frames = false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool pooled_frames = false;
-#else
-inline constexpr bool pooled_frames = true;
-#endif
-#else
-inline constexpr bool pooled_frames = true;
-#endif
+inline constexpr bool pooled_frames = !address_sanitized && !thread_sanitized;
 
 inline constexpr std::uint32_t frames_kept = 64;  // per worker and size, before a batch goes to the depot
 
