@@ -28,7 +28,7 @@ esac
 if [[ $config == clang-asan* ]]; then arguments+=' -fno-sanitize=vptr'; fi
 options+=("-Dcpp_args=$arguments")
 case $config in
-    # Benchmarks must compile without warnings, but they need not do so eight times.
+    # Benchmarks must compile without warnings, but they need not do so each time.
     gcc-O2 | clang-O2) options+=(-Dbench=enabled) ;;
     *) options+=(-Dbench=disabled) ;;
 esac
