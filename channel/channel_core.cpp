@@ -82,7 +82,7 @@ errc how_the_producer_ended() noexcept {
 class alignas(16) channel_core final : public wait_object {
 public:
     /// A core and its ring in one piece. It lives until the last of the handles that are add()ed goes.
-    static channel_core* make(const element_type& type, std::size_t capacity);
+    static channel_core* make(const element_type& type, std::size_t capacity, std::source_location made_at);
 
     // With the lock held, by the cases. True: decided, and the slot says how (V1).
     bool send_now(wait_node& sender, late_wake& wake) noexcept;
@@ -99,10 +99,11 @@ public:
 
     wait_list receivers_waiting;
     wait_list senders_waiting;
+    origin made;
 
 private:
-    channel_core(const element_type& type, std::size_t capacity) noexcept
-        : type_(type), capacity_(capacity) {}
+    channel_core(const element_type& type, std::size_t capacity, std::source_location made_at) noexcept
+        : made(made_at), type_(type), capacity_(capacity) {}
     ~channel_core() {
         assert(receivers_waiting.empty() && senders_waiting.empty() && "K4");
         discard(head_, count_);
@@ -267,11 +268,12 @@ std::size_t channel_core::len() noexcept {
     return count_;
 }
 
-channel_core* channel_core::make(const element_type& type, std::size_t capacity) {
+channel_core* channel_core::make(const element_type& type, std::size_t capacity,
+                                 std::source_location made_at) {
     const std::size_t most = (SIZE_MAX - sizeof(channel_core)) / type.bytes;
     if (capacity > most) throw std::bad_alloc();
     void* memory = ::operator new(sizeof(channel_core) + capacity * type.bytes);
-    return ::new (memory) channel_core(type, capacity);
+    return ::new (memory) channel_core(type, capacity, made_at);
 }
 
 // --- The cases of a wait -------------------------------------------------------------------------
@@ -308,8 +310,10 @@ std::error_code why_closed(const channel_core& core) noexcept { return core.why(
 
 bool may_take_more(const channel_core* core) noexcept { return core != nullptr && !core->closed(); }
 
-channel_core* make_core(const element_type& type, std::size_t capacity) {
-    return channel_core::make(type, capacity);
+const origin& origin_of(const channel_core& core) noexcept { return core.made; }
+
+channel_core* make_core(const element_type& type, std::size_t capacity, std::source_location made_at) {
+    return channel_core::make(type, capacity, made_at);
 }
 }
 
@@ -359,6 +363,10 @@ bool channel_end::close(std::error_code cause, std::source_location at) const no
 std::error_code channel_end::why(std::source_location at) const noexcept {
     const detail::channel_core* core = this->core(at);
     return core != nullptr ? core->why() : std::error_code();
+}
+
+void channel_end::label(literal text, std::source_location at) const noexcept {
+    if (detail::channel_core* core = this->core(at)) core->made.set_label(text);
 }
 
 std::size_t channel_end::len(std::source_location at) const noexcept {

@@ -92,7 +92,7 @@ bool lock_operation::try_now(late_wake&) noexcept {
     return true;
 }
 
-wait_subject lock_operation::subject() const noexcept { return {"for a lock", of_, of_->owner_}; }
+wait_subject lock_operation::subject() const noexcept { return {"for a lock", &of_->origin_, of_->owner_}; }
 
 void lock_operation::enlist(task_block& task, std::uint64_t ticket) noexcept {
     of_->waiters_.enlist(node_, task, ticket);
@@ -133,4 +133,5 @@ void event_operation::enlist(task_block& task, std::uint64_t ticket) noexcept {
 }
 
 void event_operation::delist() noexcept { of_->waiters_.delist(node_); }
+wait_subject event_operation::subject() const noexcept { return {"for an event", &of_->origin_}; }
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include <runnel/dump.hpp>
+#include <runnel/label.hpp>
 #include <runnel/task.hpp>
 #include "context_node.hpp"
 #include "runtime_core.hpp"
@@ -59,7 +60,14 @@ void read_chain(const task_block& task, task_record& into) {
 void read_waits(const task_block& task, task_record& into) {
     wait_case* cases[cases_max];
     const std::size_t count = waits_of(task, cases, cases_max);
-    for (std::size_t i = 0; i < count && i < waits_shown; ++i) into.waits.push_back(cases[i]->subject());
+    for (std::size_t i = 0; i < count && i < waits_shown; ++i) {
+        wait_shown shown{cases[i]->subject(), nullptr, {}};
+        if (shown.is.of != nullptr) {
+            shown.label = shown.is.of->label();
+            shown.made_at = shown.is.of->made_at();
+        }
+        into.waits.push_back(shown);
+    }
     if (count > waits_shown) into.more_waits = count - waits_shown;
 }
 
@@ -77,7 +85,7 @@ void read_request(const task_block& task, task_record& into) {
     // acquire: the request may be another's once the operation has completed; then its word says so.
     const std::uint64_t word = task.word.load(std::memory_order_acquire);
     if ((word & word_bits::state_mask) != word_bits::armed_io) return;
-    into.waits.push_back({name_of(what)});
+    into.waits.push_back({{name_of(what)}, nullptr, {}});
     into.fd = fd;
 }
 
@@ -138,7 +146,11 @@ std::string likeness(const task_record& task) {
     key += task.cancelled ? 'c' : '-';
     add(task.spawned_at);
     for (const std::source_location& each : task.chain) add(each);
-    for (const wait_subject& each : task.waits) key += each.what + std::to_string(each.task);
+    for (const wait_shown& each : task.waits) {
+        key += each.is.what + std::to_string(each.is.task);
+        key += each.label != nullptr ? each.label : "";
+        add(each.made_at);
+    }
     return key;
 }
 
@@ -162,8 +174,8 @@ task_dump dump(const runtime_core& core) {
     for_each_block([&](task_block& block) {
         task_record task;
         if (!read_task(block, core, now, task)) return;
-        if (task.waits.size() == 1 && task.more_waits == 0 && task.waits[0].task != 0)
-            edges.push_back({task.id, task.waits[0].task, task.waits[0].what});
+        if (task.waits.size() == 1 && task.more_waits == 0 && task.waits[0].is.task != 0)
+            edges.push_back({task.id, task.waits[0].is.task, task.waits[0].is.what});
         const std::string key = likeness(task);
         add_to(alike[key], std::move(task));
     });
@@ -240,15 +252,27 @@ std::string function_of(const std::source_location& where) {
     return word == std::string::npos ? name : name.substr(word + 1);
 }
 
-/// "to receive or for a deadline (in 3.0 s), "
+/// " ('jobs' of server.cpp:31)", " (held by task 1025)", " (in 3.0 s)"
+std::string details_of(const wait_shown& each, nanoseconds_t now) {
+    std::string text;
+    const auto add = [&text](const std::string& part) { text += (text.empty() ? " (" : ", ") + part; };
+    const bool known = each.made_at.line() != 0 && !is_ours(each.made_at);
+    const std::string made = known ? "of " + place(each.made_at) : "";
+    if (each.label != nullptr)
+        add("'" + std::string(each.label) + (known ? "' " : "'") + made);
+    else if (known)
+        add(made);
+    if (each.is.task != 0) add("task " + std::to_string(each.is.task));
+    if (each.is.due != INT64_MAX) add(each.is.due > now ? "in " + as_time(each.is.due - now) : "due");
+    return text.empty() ? text : text + ")";
+}
+
+/// "to receive (of server.cpp:31) or for a deadline (in 3.0 s), "
 std::string waits_of(const task_record& task, nanoseconds_t now) {
     std::string text;
-    for (const wait_subject& each : task.waits) {
+    for (const wait_shown& each : task.waits) {
         if (!text.empty()) text += " or ";
-        text += each.what;
-        if (each.task != 0) text += " (task " + std::to_string(each.task) + ")";
-        if (each.due != INT64_MAX)
-            text += each.due > now ? " (in " + as_time(each.due - now) + ")" : " (due)";
+        text += each.is.what + details_of(each, now);
     }
     if (task.fd >= 0) text += " (descriptor " + std::to_string(task.fd) + ", in the kernel)";
     if (task.more_waits != 0) text += " or " + std::to_string(task.more_waits) + " more";

@@ -29,6 +29,13 @@ struct task_block;
 
 enum class task_state : unsigned char { waits, in_kernel, runs, thread };
 
+/// One of those that a task waits for, copied while it was held.
+struct wait_shown {
+    wait_subject is;
+    const char* label = nullptr;
+    std::source_location made_at;  // line 0: not known
+};
+
 /// What one task shows.
 struct task_record {
     std::uint64_t id = 0;
@@ -37,7 +44,7 @@ struct task_record {
     std::source_location spawned_at;
     std::vector<std::source_location> chain;  // the innermost first
     bool chain_cut = false;
-    std::vector<wait_subject> waits;  // for one of these
+    std::vector<wait_shown> waits;    // for one of these
     std::size_t more_waits = 0;       // and so many
     int fd = -1;                      // in the kernel: of this descriptor
     nanoseconds_t since = 0;

@@ -2,6 +2,7 @@
 #include "runnel/dump.hpp"
 
 #include <doctest/doctest.h>
+#include <runnel/channel.hpp>
 #include <runnel/runtime.hpp>
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
@@ -38,7 +39,7 @@ TEST_CASE("dump: shows the chain of coroutines that await each other, the start 
     });
     CAPTURE(text);
     CHECK(has(text, " tasks of 'runnel' on 1 worker\n"));
-    CHECK(has(text, "1 task waiting for an event, for 90.0 s\n"));
+    CHECK(has(text, "1 task waiting for an event (of dump_test.cpp:33), for 90.0 s\n"));
     CHECK(text.find("  in inner\n") < text.find("  in outer\n"));
     CHECK(has(text, "  started at dump_test.cpp:"));
     CHECK(has(text, "1 task running or ready to\n"));
@@ -59,8 +60,33 @@ TEST_CASE("dump: tasks that are alike are one group, with how many and how long"
         co_await all.join();
     });
     CAPTURE(text);
-    CHECK(has(text, "1000 tasks waiting for an event, for 20.0 s to 10.0 s\n"));
+    CHECK(has(text, "1000 tasks waiting for an event (of dump_test.cpp:51), for 20.0 s to 10.0 s\n"));
     CHECK(has(text, ", …\n"));
+}
+
+TEST_CASE("dump: tells channels, locks and events apart by their labels and the places that made them") {
+    std::string text;
+    support::in_virtual_time([&]() -> rn::task<> {
+        rn::mutex accounts;
+        accounts.label("accounts");
+        auto held = co_await accounts.lock();
+        auto [out, in] = rn::make_channel<int>(0);
+        in.label("jobs");
+        rn::task_set all;
+        all.spawn([](rn::mutex& m) -> rn::task<> { auto mine = co_await m.lock(); }, rn::borrow(accounts));
+        all.spawn([](rn::receiver<int> jobs) -> rn::task<> { (void)co_await jobs.recv(); }, std::move(in));
+        all.spawn([](rn::channel<int> to) -> rn::task<> { (void)co_await to.send(1); }, rn::channel<int>(0));
+        co_await rn::sleep_for(10s);
+        text = rn::dump_tasks();
+        held->unlock();
+        out.reset();
+        all.cancel();
+        co_await all.join();
+    });
+    CAPTURE(text);
+    CHECK(has(text, "waiting for a lock ('accounts' of dump_test.cpp:70, task "));
+    CHECK(has(text, "waiting to receive ('jobs' of dump_test.cpp:73), for"));
+    CHECK(has(text, "waiting to send (of dump_test.cpp:78), for"));
 }
 
 TEST_CASE("dump: says which tasks are cancelled and which have a deadline") {

@@ -33,6 +33,7 @@
 
 #include <runnel/detail/check.hpp>
 #include <runnel/from.hpp>
+#include <runnel/label.hpp>
 #include <runnel/result.hpp>
 
 #include "detail/channel_operations.hpp"
@@ -47,7 +48,7 @@ namespace detail {
 enum class end_kind : unsigned char { sender, receiver, joint };
 
 /// Throws std::bad_alloc.
-channel_core* make_core(const element_type& type, std::size_t capacity);
+channel_core* make_core(const element_type& type, std::size_t capacity, std::source_location made_at);
 
 /// g++ 12 destroys a braced aggregate that is part of an awaited expression twice.
 #if defined(__clang__)
@@ -92,6 +93,9 @@ public:
     /// How many values wait to be received, at this moment; at most capacity().
     std::size_t len(std::source_location at = std::source_location::current()) const noexcept;
     std::size_t capacity(std::source_location at = std::source_location::current()) const noexcept;
+
+    /// Its name in dumps, traces and metrics, for all its ends. Nothing for a nil channel. Threads: any.
+    void label(literal text, std::source_location at = std::source_location::current()) const noexcept;
 
     /// Gives the end up now: it is as if default-made afterwards. In a select this switches a case off.
     void reset() noexcept;
@@ -234,7 +238,7 @@ public:
 private:
     friend class sending<T, sender>;
     template <class U>
-    friend std::pair<sender<U>, receiver<U>> make_channel(std::size_t capacity);
+    friend std::pair<sender<U>, receiver<U>> make_channel(std::size_t, std::source_location);
 
     explicit sender(detail::channel_core* made) noexcept : channel_end(made, detail::end_kind::sender) {}
     explicit sender(const channel_end& other) noexcept : channel_end(other) {}
@@ -257,7 +261,7 @@ public:
 private:
     friend class receiving<T, receiver>;
     template <class U>
-    friend std::pair<sender<U>, receiver<U>> make_channel(std::size_t capacity);
+    friend std::pair<sender<U>, receiver<U>> make_channel(std::size_t, std::source_location);
 
     explicit receiver(detail::channel_core* made) noexcept : channel_end(made, detail::end_kind::receiver) {}
     explicit receiver(const channel_end& other) noexcept : channel_end(other) {}
@@ -266,9 +270,10 @@ private:
 /// A channel of counted ends with room for `capacity` values; 0: every send waits for its receiver.
 /// Throws std::bad_alloc. Cost: one allocation, for all of the room.
 template <class T>
-[[nodiscard]] std::pair<sender<T>, receiver<T>> make_channel(std::size_t capacity) {
+[[nodiscard]] std::pair<sender<T>, receiver<T>> make_channel(
+    std::size_t capacity, std::source_location made_at = std::source_location::current()) {
     detail::require_element<T>();
-    detail::channel_core* core = detail::make_core(detail::element_of<T>, capacity);
+    detail::channel_core* core = detail::make_core(detail::element_of<T>, capacity, made_at);
     return {sender<T>(core), receiver<T>(core)};
 }
 
@@ -279,8 +284,9 @@ class channel : public channel_end, public sending<T, channel<T>>, public receiv
 public:
     channel() noexcept = default;
     /// With room for `capacity` values. Throws std::bad_alloc.
-    explicit channel(std::size_t capacity)
-        : channel_end(detail::make_core(detail::element_of<T>, capacity), detail::end_kind::joint) {
+    explicit channel(std::size_t capacity,
+                     std::source_location made_at = std::source_location::current())
+        : channel_end(detail::make_core(detail::element_of<T>, capacity, made_at), detail::end_kind::joint) {
         detail::require_element<T>();
     }
     channel(const channel&) noexcept = default;

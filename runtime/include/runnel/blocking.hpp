@@ -83,7 +83,7 @@ public:
     bool try_now(late_wake&) noexcept final;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
     void delist() noexcept final;
-    wait_subject subject() const noexcept final { return {"for a blocking call", job_}; }
+    wait_subject subject() const noexcept final { return {"for a blocking call"}; }
 
 protected:
     ~blocking_case() {

@@ -56,7 +56,7 @@ public:
     bool try_now(detail::late_wake&) noexcept override;
     void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
     void delist() noexcept override;
-    detail::wait_subject subject() const noexcept override { return {"for the end of a context", of_}; }
+    detail::wait_subject subject() const noexcept override { return {"for the end of a context"}; }
 
 private:
     detail::context_node* of_;

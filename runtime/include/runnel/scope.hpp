@@ -101,7 +101,7 @@ public:
     bool try_now(late_wake&) noexcept override;
     void enlist(task_block& task, std::uint64_t ticket) noexcept override;
     void delist() noexcept override;
-    wait_subject subject() const noexcept override { return {"for the children of a scope", state_}; }
+    wait_subject subject() const noexcept override { return {"for the children of a scope"}; }
 
 private:
     scope_state* state_;

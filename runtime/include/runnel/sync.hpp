@@ -21,6 +21,7 @@
 #include "detail/operation.hpp"
 #include "detail/relaxed.hpp"
 #include "detail/wait_object.hpp"
+#include "label.hpp"
 #include "result.hpp"
 
 namespace runnel {
@@ -70,7 +71,8 @@ private:
 /// One owner at a time. Not recursive. May be held over a co_await.
 class mutex : detail::wait_object {
 public:
-    mutex() noexcept = default;
+    mutex(std::source_location made_at = std::source_location::current()) noexcept
+        : origin_(made_at) {}
     mutex(const mutex&) = delete;
     mutex& operator=(const mutex&) = delete;
     ~mutex() { detail::check(!taken_ && waiters_.empty(), "mutex: ends while it is held or waited for"); }
@@ -91,6 +93,9 @@ public:
     /// Is it held by anybody? A hint, unless the caller knows. Threads: any.
     bool is_locked() noexcept;
 
+    /// Its name in dumps. Threads: any.
+    void label(literal text) noexcept { origin_.set_label(text); }
+
 private:
     friend class guard;
     friend class lock_operation;
@@ -99,6 +104,7 @@ private:
     detail::wait_list waiters_;
     bool taken_ = false;
     detail::relaxed<std::uint64_t> owner_ = 0;  // for dumps: the number of the task, if it was one
+    detail::origin origin_;
 };
 
 inline void guard::unlock() noexcept {
@@ -117,7 +123,7 @@ public:
     bool try_now(detail::late_wake&) noexcept override;
     void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
     void delist() noexcept override;
-    detail::wait_subject subject() const noexcept override { return {"for an event", of_}; }
+    detail::wait_subject subject() const noexcept override;
 
 private:
     event* of_;
@@ -127,7 +133,8 @@ private:
 /// Something that has happened, or has not yet: a door that stays open once set, until reset.
 class event : detail::wait_object, public detail::named_awaitable<event, event_operation> {
 public:
-    event() noexcept = default;
+    event(std::source_location made_at = std::source_location::current()) noexcept
+        : origin_(made_at) {}
     event(const event&) = delete;
     event& operator=(const event&) = delete;
     ~event() { detail::check(waiters_.empty(), "event: ends while it is waited for"); }
@@ -151,10 +158,14 @@ public:
     event_operation wait() noexcept { return event_operation(*this); }
     event_operation operation() noexcept { return wait(); }
 
+    /// Its name in dumps. Threads: any.
+    void label(literal text) noexcept { origin_.set_label(text); }
+
 private:
     friend class event_operation;
 
     detail::wait_list waiters_;
     bool set_ = false;
+    detail::origin origin_;
 };
 }

@@ -90,7 +90,7 @@ public:
     wait_object* object() noexcept override;
     bool try_now(late_wake&) noexcept override;
     void enlist(task_block& task, std::uint64_t ticket) noexcept override;
-    wait_subject subject() const noexcept override { return {"for a tick", of_}; }
+    wait_subject subject() const noexcept override { return {"for a tick"}; }
     void delist() noexcept override;
 
 private:

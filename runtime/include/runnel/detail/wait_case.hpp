@@ -93,10 +93,12 @@ struct late_wake {
     bool held = false;  // claimed::won_held rather than claimed::won
 };
 
+class origin;
+
 /// What a task waits for, as a dump shows it.
 struct wait_subject {
     const char* what = "something";  // "to receive", "for a lock", …
-    const void* object = nullptr;    // which one, where there are many
+    const origin* of = nullptr;      // which one, where that is known; there while the task is held
     std::uint64_t task = 0;          // whose doing would end the wait, if that is known
     std::int64_t due = INT64_MAX;    // when it ends by itself, on the driver's clock
 };
