@@ -44,9 +44,9 @@ struct task_record {
     std::source_location spawned_at;
     std::vector<std::source_location> chain;  // the innermost first
     bool chain_cut = false;
-    std::vector<wait_shown> waits;    // for one of these
-    std::size_t more_waits = 0;       // and so many
-    int fd = -1;                      // in the kernel: of this descriptor
+    std::vector<wait_shown> waits;  // for one of these
+    std::size_t more_waits = 0;     // and so many
+    int fd = -1;                    // in the kernel: of this descriptor
     nanoseconds_t since = 0;
     bool cancelled = false;
     nanoseconds_t deadline = no_deadline;

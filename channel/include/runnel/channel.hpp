@@ -284,8 +284,7 @@ class channel : public channel_end, public sending<T, channel<T>>, public receiv
 public:
     channel() noexcept = default;
     /// With room for `capacity` values. Throws std::bad_alloc.
-    explicit channel(std::size_t capacity,
-                     std::source_location made_at = std::source_location::current())
+    explicit channel(std::size_t capacity, std::source_location made_at = std::source_location::current())
         : channel_end(detail::make_core(detail::element_of<T>, capacity, made_at), detail::end_kind::joint) {
         detail::require_element<T>();
     }

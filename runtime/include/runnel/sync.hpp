@@ -71,8 +71,7 @@ private:
 /// One owner at a time. Not recursive. May be held over a co_await.
 class mutex : detail::wait_object {
 public:
-    mutex(std::source_location made_at = std::source_location::current()) noexcept
-        : origin_(made_at) {}
+    mutex(std::source_location made_at = std::source_location::current()) noexcept : origin_(made_at) {}
     mutex(const mutex&) = delete;
     mutex& operator=(const mutex&) = delete;
     ~mutex() { detail::check(!taken_ && waiters_.empty(), "mutex: ends while it is held or waited for"); }
@@ -133,8 +132,7 @@ private:
 /// Something that has happened, or has not yet: a door that stays open once set, until reset.
 class event : detail::wait_object, public detail::named_awaitable<event, event_operation> {
 public:
-    event(std::source_location made_at = std::source_location::current()) noexcept
-        : origin_(made_at) {}
+    event(std::source_location made_at = std::source_location::current()) noexcept : origin_(made_at) {}
     event(const event&) = delete;
     event& operator=(const event&) = delete;
     ~event() { detail::check(waiters_.empty(), "event: ends while it is waited for"); }
