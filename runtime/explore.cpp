@@ -6,11 +6,13 @@
 //   3  shortening, on the turns of that run: the fewest leading ones that still fail in the same way, the rest
 //      as in a plain run; choices as in a plain run, if that fails as well; then turns of one task that others
 //      come between are put together, by moving these or those, as long as it still fails. At most `tries_max`
-//      runs. What fails in another way does not count: the report is to explain *this* failure;
+//      runs. What fails in another way, or elsewhere, does not count: the report is to explain *this* failure;
 //   4  the shortened schedule is run once more with its log, which goes into the report.
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 
 #include "simulation.hpp"
 #include "task_dump.hpp"
@@ -45,11 +47,34 @@ recorded run(const testing::options& how, decider& by, bool keep_log, main_maker
     return {std::move(end), one.what_happened()};
 }
 
+/// How and where a run failed, without what differs from schedule to schedule: the numbers of tasks and their order.
+struct gist {
+    failure kind;
+    std::string first_line;        // without numbers
+    std::set<std::string> places;  // every FILE:LINE of the text
+
+    explicit gist(const report& of) : kind(of.kind()) {
+        const std::string text = of.what().substr(0, of.what().find("\n  seed "));
+        for (const char c : text.substr(0, text.find('\n')))
+            if (c < '0' || c > '9') first_line += c;
+        const auto is_place = [](char c) {
+            return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.';
+        };
+        for (std::size_t at = 0; (at = text.find(':', at + 1)) != std::string::npos;) {
+            std::size_t begin = at, end = at + 1;
+            while (begin > 0 && is_place(text[begin - 1])) --begin;
+            while (end < text.size() && text[end] >= '0' && text[end] <= '9') ++end;
+            if (begin < at && end > at + 1) places.insert(text.substr(begin, end - begin));
+        }
+    }
+    friend bool operator==(const gist&, const gist&) = default;
+};
+
 /// Step 3.
 class shortener {
 public:
     shortener(const testing::options& how, main_maker& main, recorded failed)
-        : how_(how), main_(main), kind_(failed.how.kind()), best_(std::move(failed.happened)) {}
+        : how_(how), main_(main), gist_(failed.how), best_(std::move(failed.happened)) {}
 
     report shortest() {
         cut_the_end();
@@ -68,7 +93,7 @@ private:
         ordered by(changed);
         recorded end = run(how_, by, false, main_);
         points_ += end.how.points();
-        if (end.how.kind() != kind_) return false;
+        if (end.how.kind() != gist_.kind || gist(end.how) != gist_) return false;
         if (length(end.happened) <= length(best_)) best_ = std::move(end.happened);
         return true;
     }
@@ -121,7 +146,7 @@ private:
 
     const testing::options& how_;
     main_maker& main_;
-    const failure kind_;
+    const gist gist_;
     course best_;
     unsigned tries_ = 0;
     std::uint64_t points_ = 0;
@@ -135,7 +160,7 @@ recorded run_seed(const testing::options& how, main_maker& main) {
 report explained(const testing::options& how, main_maker& main, recorded failed) {
     const report original = failed.how;
     report shortest = shortener(how, main, std::move(failed)).shortest();
-    return shortest.kind() == original.kind() ? shortest : original;
+    return gist(shortest) == gist(original) ? shortest : original;
 }
 
 report not_the_same(const report& run) {

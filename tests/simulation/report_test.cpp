@@ -45,6 +45,37 @@ TEST_CASE(
     }
 }
 
+rn::task<> fails_in_any_order() {
+    int steps = 0;
+    rn::task_set both;
+    both.spawn(
+        [](int& n) -> rn::task<> {
+            for (; n < 10; ++n) co_await rn::yield();
+        },
+        rn::borrow(steps));
+    both.spawn(
+        [](const int& n) -> rn::task<> {
+            co_await rn::yield();
+            if (n % 10 != 0)
+                testing::expect(false, "in the middle");
+            else
+                testing::expect(false, "outside");
+        },
+        rn::borrow(steps));
+    co_await both.join();
+}
+
+TEST_CASE("report: a shorter schedule that fails elsewhere does not explain this failure") {
+    for (std::uint64_t seed = 1;; ++seed) {
+        const auto how = testing::options().seed(seed);
+        if (count("in the middle", testing::simulate(how, fails_in_any_order).what()) == 0) continue;
+        const auto found = testing::explore(how, 1, fails_in_any_order);
+        CHECK_MESSAGE(count("in the middle", found.what()) > 0, found.what());
+        CHECK(count("outside", found.what()) == 0);
+        break;
+    }
+}
+
 TEST_CASE("report: turns of one task at one place are one line") {
     const auto run = testing::simulate(testing::options().keep_log(true),
                                        []() -> rn::task<> { co_await support::work(1'000); });
