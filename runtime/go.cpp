@@ -12,6 +12,7 @@
 #include "steering.hpp"
 #include "task_dump.hpp"
 #include "task_life.hpp"
+#include "task_names.hpp"
 
 namespace runnel::detail {
 
@@ -164,15 +165,14 @@ std::string text_of(const std::exception_ptr& what) {
 
 void unhandled(const task_block& of, std::exception_ptr what) noexcept {
     if (steering* by = current_steering(); by != nullptr) {
-        std::string text = "task " + std::to_string(of.id.get());
+        std::string text = title_of(of);
         text.append(is_ours(of.spawned_at) ? ", main" : ", started at " + place(of.spawned_at));
         return by->fail(testing::failure::exception,
                         text.append(", ended by an exception: ").append(text_of(what)));
     }
-    std::fprintf(stderr,
-                 "runnel: task %llu, started at %s:%u, ended by an exception that nobody can receive: %s\n",
-                 static_cast<unsigned long long>(of.id.get()), of.spawned_at.get().file_name(),
-                 of.spawned_at.get().line(), text_of(what).c_str());
+    std::fprintf(stderr, "runnel: %s, started at %s:%u, ended by an exception that nobody can receive: %s\n",
+                 title_of(of).c_str(), of.spawned_at.get().file_name(), of.spawned_at.get().line(),
+                 text_of(what).c_str());
     std::abort();
 }
 

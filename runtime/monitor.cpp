@@ -13,6 +13,7 @@
 
 #include "deadlock.hpp"
 #include "runtime_core.hpp"
+#include "task_names.hpp"
 
 namespace runnel::detail {
 
@@ -65,12 +66,11 @@ void monitor::report_slow(const worker& of, sight& before, nanoseconds_t now) no
     if (before.reported || limit <= 0 || held < limit || task == nullptr) return;
     before.reported = true;
     const std::source_location at = task->spawned_at;
-    std::fprintf(
-        stderr,
-        "runnel: task %llu, started at %s:%u, has held worker %u of '%s' for %lld ms without waiting; "
-        "long work belongs into blocking(), or wants yield()\n",
-        static_cast<unsigned long long>(task->id.get()), at.file_name(), at.line(), of.index,
-        core_.settings.name().c_str(), static_cast<long long>(held / 1'000'000));
+    std::fprintf(stderr,
+                 "runnel: %s, started at %s:%u, has held worker %u of '%s' for %lld ms without waiting; "
+                 "long work belongs into blocking(), or wants yield()\n",
+                 title_of(*task).c_str(), at.file_name(), at.line(), of.index, core_.settings.name().c_str(),
+                 static_cast<long long>(held / 1'000'000));
 }
 
 void monitor::look() noexcept {

@@ -12,6 +12,7 @@
 #include "context_node.hpp"
 #include "runtime_core.hpp"
 #include "task_life.hpp"
+#include "task_names.hpp"
 #include "task_slab.hpp"
 
 namespace runnel::detail {
@@ -123,7 +124,9 @@ bool read_task(task_block& task, const runtime_core& core, nanoseconds_t now, ta
     const bool held = hold(task);
     const bool counts = alive();
     if (counts) {
-        into.id = task.id;
+        const task_number number = task.id;
+        into.id = number;
+        into.name = name_at(number.name());
         into.spawned_at = task.spawned_at;
         if (held) read_held(task, now, into);
     }
@@ -143,6 +146,7 @@ std::string likeness(const task_record& task) {
         key += '\n';
     };
     key += static_cast<char>(task.state);
+    key += task.name != nullptr ? task.name : "";
     key += task.cancelled ? 'c' : '-';
     add(task.spawned_at);
     for (const std::source_location& each : task.chain) add(each);
@@ -282,6 +286,7 @@ std::string waits_of(const task_record& task, nanoseconds_t now) {
 std::string head_of(const task_group& group, nanoseconds_t now) {
     const task_record& task = group.oldest;
     std::string text = std::to_string(group.count) + (group.count == 1 ? " task " : " tasks ");
+    if (task.name != nullptr) text += "'" + std::string(task.name) + "' ";
     switch (task.state) {
         case task_state::waits:
             text += "waiting " + waits_of(task, now);

@@ -40,7 +40,7 @@ struct wait_shown {
 struct task_record {
     std::uint64_t id = 0;
     task_state state = task_state::runs;
-    const char* name = nullptr;
+    const char* name = nullptr;  // null: it has none
     std::source_location spawned_at;
     std::vector<std::source_location> chain;  // the innermost first
     bool chain_cut = false;

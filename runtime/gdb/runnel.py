@@ -14,13 +14,16 @@ STATES = {0: "running or ready to", 1: "waiting", 2: "running or ready to", 3: "
 WAITING = (1, 3)
 FRAMES_MAX = 32
 POINTERS_BEFORE_PROMISE = 2
+NUMBER_BITS = 52
+NUMBER_MASK = (1 << NUMBER_BITS) - 1  # the rest is the index of its name (task_names.hpp)
 
 
 def atomic(value):
     """The value in a std::atomic or a relaxed<>."""
     fields = [field.name for field in value.type.strip_typedefs().fields()]
-    if "value_" in fields:
-        return atomic(value["value_"])
+    for inner in ("value_", "word_"):
+        if inner in fields:
+            return atomic(value[inner])
     if "_M_base" in fields:  # of a bool
         return atomic(value["_M_base"])
     if "_M_b" in fields:  # of a pointer
@@ -75,13 +78,20 @@ def blocks():
         chunk = chunk.dereference()["next"]
 
 
+def name_of(block):
+    """'session' of name_task(), in quotes, or nothing."""
+    index = int(atomic(block["id"])) >> NUMBER_BITS
+    text = atomic(gdb.parse_and_eval("'runnel::detail::(anonymous namespace)::names'")[index]) if index else None
+    return f"'{text.string()}' " if index and int(text) else ""
+
+
 def describe(block):
-    """-> what makes a task alike to others: its state, its chain, its start."""
+    """-> what makes a task alike to others: its name and state, its chain, its start."""
     state = int(atomic(block["word"])) & 3
     thread = str(atomic(block["kind"])).endswith("thread")
     places = chain(block["leaf"]) if state in WAITING and not thread else ()
     start = atomic(block["spawned_at"])
-    return ("a plain thread, " if thread else "") + STATES[state], places, "" if is_ours(start) else place(start)
+    return name_of(block) + ("a plain thread, " if thread else "") + STATES[state], places, "" if is_ours(start) else place(start)
 
 
 class Runnel(gdb.Command):
@@ -103,7 +113,7 @@ class Tasks(gdb.Command):
         gdb.execute("set language c++")  # the frame that was chosen may be one of C
         try:
             for block in blocks():
-                groups[describe(block)].append(int(atomic(block["id"])))
+                groups[describe(block)].append(int(atomic(block["id"])) & NUMBER_MASK)
         finally:
             gdb.execute(f"set language {language}")
         print(f"runnel: {sum(map(len, groups.values()))} tasks")

@@ -11,6 +11,7 @@ rn::task<> wants(rn::mutex& lock) { auto held = co_await lock.lock(); }
 rn::task<> wants_too(rn::mutex& lock) { co_await wants(lock); }
 
 rn::task<> holds(rn::mutex& lock, rn::event& never) {
+    rn::name_task("holder");
     auto held = co_await lock.lock();
     co_await never.wait();
 }

@@ -7,11 +7,14 @@
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
 
+#include <array>
 #include <atomic>
 #include <csignal>
+#include <set>
 #include <string>
 #include <thread>
 
+#include "runtime/task_names.hpp"
 #include "support/child.hpp"
 #include "support/level.hpp"
 #include "support/runtimes.hpp"
@@ -24,12 +27,17 @@ namespace {
 
 bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
+/// "dump_test.cpp:31"
+std::string line(int number) { return "dump_test.cpp:" + std::to_string(number); }
+
 rn::task<> inner(rn::event& e) { co_await e.wait(); }
 rn::task<> outer(rn::event& e) { co_await inner(e); }
 
 TEST_CASE("dump: shows the chain of coroutines that await each other, the start and for how long") {
     std::string text;
+    int made = 0;
     support::in_virtual_time([&]() -> rn::task<> {
+        made = __LINE__ + 1;
         rn::event never;
         auto waiter = rn::go(outer, rn::borrow(never));
         co_await rn::sleep_for(90s);
@@ -39,7 +47,7 @@ TEST_CASE("dump: shows the chain of coroutines that await each other, the start 
     });
     CAPTURE(text);
     CHECK(has(text, " tasks of 'runnel' on 1 worker\n"));
-    CHECK(has(text, "1 task waiting for an event (of dump_test.cpp:33), for 90.0 s\n"));
+    CHECK(has(text, "1 task waiting for an event (of " + line(made) + "), for 90.0 s\n"));
     CHECK(text.find("  in inner\n") < text.find("  in outer\n"));
     CHECK(has(text, "  started at dump_test.cpp:"));
     CHECK(has(text, "1 task running or ready to\n"));
@@ -47,7 +55,9 @@ TEST_CASE("dump: shows the chain of coroutines that await each other, the start 
 
 TEST_CASE("dump: tasks that are alike are one group, with how many and how long") {
     std::string text;
+    int made = 0;
     support::in_virtual_time([&]() -> rn::task<> {
+        made = __LINE__ + 1;
         rn::event never;
         rn::task_set all;
         for (int i = 0; i < 1000; ++i) {
@@ -60,13 +70,15 @@ TEST_CASE("dump: tasks that are alike are one group, with how many and how long"
         co_await all.join();
     });
     CAPTURE(text);
-    CHECK(has(text, "1000 tasks waiting for an event (of dump_test.cpp:51), for 20.0 s to 10.0 s\n"));
+    CHECK(has(text, "1000 tasks waiting for an event (of " + line(made) + "), for 20.0 s to 10.0 s\n"));
     CHECK(has(text, ", …\n"));
 }
 
 TEST_CASE("dump: tells channels, locks and events apart by their labels and the places that made them") {
     std::string text;
+    int first = 0;
     support::in_virtual_time([&]() -> rn::task<> {
+        first = __LINE__ + 1;
         rn::mutex accounts;
         accounts.label("accounts");
         auto held = co_await accounts.lock();
@@ -84,9 +96,53 @@ TEST_CASE("dump: tells channels, locks and events apart by their labels and the 
         co_await all.join();
     });
     CAPTURE(text);
-    CHECK(has(text, "waiting for a lock ('accounts' of dump_test.cpp:70, task "));
-    CHECK(has(text, "waiting to receive ('jobs' of dump_test.cpp:73), for"));
-    CHECK(has(text, "waiting to send (of dump_test.cpp:78), for"));
+    CHECK(has(text, "waiting for a lock ('accounts' of " + line(first) + ", task "));
+    CHECK(has(text, "waiting to receive ('jobs' of " + line(first + 3) + "), for"));
+    CHECK(has(text, "waiting to send (of " + line(first + 8) + "), for"));
+}
+
+TEST_CASE("dump: shows the names that tasks have given themselves, and never that of an earlier task") {
+    std::string text;
+    support::in_virtual_time([&]() -> rn::task<> {
+        rn::event never;
+        const auto session = [](rn::event& e) -> rn::task<> {
+            rn::name_task("starting");
+            rn::name_task("session");
+            co_await e.wait();
+        };
+        for (int i = 0; i < 300; ++i)  // so that their blocks are used again
+            co_await rn::scoped([](rn::scope& s) -> rn::task<> {
+                s.spawn([]() -> rn::task<> { co_return rn::name_task("gone"); });
+                co_return;
+            });
+        rn::task_set all;
+        for (int i = 0; i < 3; ++i) all.spawn(session, rn::borrow(never));
+        all.spawn(outer, rn::borrow(never));
+        co_await rn::sleep_for(1s);
+        text = rn::dump_tasks();
+        never.set();
+        co_await all.join();
+    });
+    CAPTURE(text);
+    CHECK(has(text, "3 tasks 'session' waiting for an event"));
+    CHECK(has(text, "1 task waiting for an event"));
+    CHECK_FALSE(has(text, "gone"));
+    CHECK_FALSE(has(text, "starting"));
+}
+
+TEST_CASE("dump: more names than there is room for leave some tasks without one, and none with another's") {
+    using rn::detail::index_of_name, rn::detail::name_at;
+    static const std::array<char, 10'000> texts{};  // each address is a name of its own
+    std::set<std::uint16_t> known;
+    for (const char& text : texts) {
+        const std::uint16_t index = index_of_name(&text);
+        if (index == 0) continue;
+        CHECK(name_at(index) == &text);
+        CHECK(known.insert(index).second);
+    }
+    CHECK(known.size() > 3'000);
+    CHECK(index_of_name(&texts[0]) == index_of_name(&texts[0]));
+    CHECK(name_at(0) == nullptr);
 }
 
 TEST_CASE("dump: says which tasks are cancelled and which have a deadline") {

@@ -2,8 +2,9 @@
 //
 //   auto [out, in] = rn::make_channel<job>(64);
 //   in.label("jobs");                            // "1 task waiting to receive ('jobs' of server.cpp:31), …"
+//   rn::name_task("session");                    // in a task: "task 1025 'session'"
 //
-// Without one they are told by the place that made them.
+// Without one they are told by the place that made them, or started them.
 #pragma once
 
 #include <source_location>
@@ -21,6 +22,10 @@ public:
 private:
     const char* text_;
 };
+
+/// Names the running task, in dumps and reports. The last name counts.
+/// Threads: tasks (check()ed). Cost: some ten instructions.
+void name_task(literal text) noexcept;
 
 namespace detail {
 /// Where an object was made, and how it is called. Threads: any, while the object is there.

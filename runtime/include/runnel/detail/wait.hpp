@@ -92,6 +92,29 @@ private:
     std::uint32_t steps_ = 0;
 };
 
+/// The number of a task, and the index of its name (task_names.hpp), in one word: who looks sees both of one time.
+/// Numbers begin anew after 2^52, which takes a worker months.
+class task_number {
+public:
+    task_number() noexcept = default;
+    task_number(const task_number& other) noexcept : word_(other.word_.get()) {}
+    /// A new number has no name.
+    task_number& operator=(std::uint64_t number) noexcept {
+        word_ = number & mask;
+        return *this;
+    }
+    std::uint64_t get() const noexcept { return word_ & mask; }
+    operator std::uint64_t() const noexcept { return get(); }
+    std::uint16_t name() const noexcept { return static_cast<std::uint16_t>(word_ >> bits); }
+    /// The task's own.
+    void set_name(std::uint16_t index) noexcept { word_ = get() | std::uint64_t{index} << bits; }
+
+private:
+    static constexpr unsigned bits = 52;
+    static constexpr std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
+    relaxed<std::uint64_t> word_ = 0;
+};
+
 /// One thread of control. 128 bytes; see the head of this file.
 struct alignas(64) task_block {
     // What wakers and cancellers touch:
@@ -116,7 +139,7 @@ struct alignas(64) task_block {
     std::coroutine_handle<> frame;  // the outermost coroutine; lives until nobody needs its result
     wait_node* joiner = nullptr;    // who waits for the end
     void* owner = nullptr;          // child: its scope; fork: its branch; thread: where it sleeps
-    relaxed<std::uint64_t> id = 0;
+    task_number id;
     relaxed<std::source_location> spawned_at;
     coarse_time waits_since;              // the tick in which it was armed
     std::atomic<std::uint16_t> holds{1};  // itself, and each scope that it left unjoined
