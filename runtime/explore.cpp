@@ -201,47 +201,9 @@ exploration exhaust(const testing::options& how, unsigned preemptions, std::uint
     }
     return {std::move(last), runs_max, false};
 }
-
-// --- Waiting for all others --------------------------------------------------------------------------
-
-namespace {
-/// The wait for everybody else's.
-class all_wait_operation final : public single_case<all_wait_operation, result<>> {
-public:
-    explicit all_wait_operation(steering& by) noexcept : by_(by) {}
-
-    wait_object* object() noexcept override { return &by_.all_wait(); }
-    bool try_now(late_wake&) noexcept override { return false; }
-    void enlist(task_block& task, std::uint64_t ticket) noexcept override {
-        by_.all_waiters().enlist(node_, task, ticket);
-    }
-    wait_subject subject() const noexcept override { return {"for all others to wait"}; }
-    void delist() noexcept override { by_.all_waiters().delist(node_); }
-
-private:
-    steering& by_;
-    wait_node node_;
-};
-
-task<> wait_for_all_others(steering& by) { (void)co_await all_wait_operation(by); }
-}
 }
 
 namespace runnel::testing {
 
 options::options() noexcept : seed_(1) { detail::environment_seed(seed_); }
-
-void expect(bool ok, const char* what, std::source_location where) {
-    if (ok) return;
-    if (detail::steering* by = detail::current_steering(); by != nullptr)
-        by->fail(failure::expectation, std::string(what) + " (" + detail::place(where) + ")");
-    else
-        detail::check_failed(what, where);
-}
-
-task<> wait_until_all_tasks_wait() {
-    detail::steering* by = detail::current_steering();
-    detail::check(by != nullptr, "wait_until_all_tasks_wait: only in a simulation");
-    return detail::wait_for_all_others(*by);
-}
 }

@@ -125,6 +125,7 @@ bool simulation::point() noexcept {
         else
             let_time_pass(no_deadline);
     }
+    if (how_.slow_turns() != 0) be_slow();
     const std::size_t chosen = pick();
     if (chosen < ready_.size())
         take_turn(chosen);
@@ -224,14 +225,30 @@ bool simulation::world_is_due() const noexcept { return world_ != nullptr && wor
 
 bool simulation::let_time_pass(nanoseconds_t at_most) noexcept {
     const nanoseconds_t next = std::min(next_time(), at_most);
-    if (next == no_deadline) return false;
-    if (next > now_) {
-        note(event::time, static_cast<std::uint64_t>(next - now_), 0);
-        if (keep_log_) log_line("      " + exact(next - now_) + " pass");
-        now_ = next;
+    if (next == no_deadline || (next > time_limit_ && !main_ended_)) return false;
+    move_time(std::max(next, now_), " pass");
+    return true;
+}
+
+void simulation::move_time(nanoseconds_t to, const char* how) noexcept {
+    if (to > now_) {
+        note(event::time, static_cast<std::uint64_t>(to - now_), 0);
+        if (keep_log_) log_line("      " + exact(to - now_) + how);
+        now_ = to;
     }
     here_->note_time(now_);
-    return true;
+}
+
+void simulation::spend(nanoseconds_t time) noexcept {
+    move_time(saturated_sum(now_, time), " are spent");
+    if (time_limit_ < now_) time_limit_ = now_;
+}
+
+/// What is due next comes while tasks are still at what they did before: options::slow_turns().
+void simulation::be_slow() noexcept {
+    const nanoseconds_t next = next_time();
+    if (next <= now_ || next - now_ > how_.slow_turns_most().count()) return;
+    if (choose(how_.slow_turns()) == 1 && let_time_pass(next)) collect();
 }
 
 void simulation::rest(nanoseconds_t deadline) noexcept {
@@ -340,7 +357,12 @@ void simulation::fail(failure kind, std::string what) noexcept {
 }
 
 /// Step 3.
-void simulation::say_who_waits() noexcept { fail(failure::deadlock, describe_deadlock(*core_, now_)); }
+void simulation::say_who_waits() noexcept {
+    const bool held = next_time() != no_deadline;
+    fail(failure::deadlock,
+         (held ? "a virtual_clock stands still while all wait: advance() lets time pass\n" : "") +
+             describe_deadlock(*core_, now_));
+}
 
 testing::report simulation::make_report() const {
     std::string text = what_, log = whole_log();
@@ -363,14 +385,5 @@ simulated_world& simulation::world() {
 simulated_world* current_world() noexcept {
     steering* by = current_steering();
     return by != nullptr ? &by->world() : nullptr;
-}
-}
-
-namespace runnel::testing {
-
-std::uint32_t choose(std::uint32_t ways) {
-    detail::steering* by = detail::current_steering();
-    detail::check(by != nullptr, "testing::choose: only in a simulation");
-    return by->choose(ways);
 }
 }

@@ -43,6 +43,9 @@ public:
     std::uint64_t seed() const noexcept override { return how_.seed(); }
     wait_object& all_wait() noexcept override { return all_wait_; }
     wait_list& all_waiters() noexcept override { return all_waiters_; }
+    void hold_time(nanoseconds_t until) noexcept override { time_limit_ = until; }
+    bool holds_time() const noexcept override { return time_limit_ != no_deadline; }
+    void spend(nanoseconds_t time) noexcept override;
     simulated_world& world() override;
 
     /// Null while no task has asked for one: a program without sockets does not pay for a network.
@@ -63,6 +66,8 @@ private:
     bool find_current() noexcept;
     bool wake_who_waits_for_all() noexcept;
     bool let_time_pass(nanoseconds_t at_most) noexcept;
+    void move_time(nanoseconds_t to, const char* how) noexcept;
+    void be_slow() noexcept;
     void note(event what, std::uint64_t a, std::uint64_t b) noexcept;
     void turn_begins(std::uint64_t number) noexcept;
     void log_turn(const task_block& task);
@@ -94,6 +99,7 @@ private:
     wait_list all_waiters_;
 
     nanoseconds_t now_ = start_time;
+    nanoseconds_t time_limit_ = no_deadline;  // of a virtual_clock
     std::uint64_t points_ = 0;
     std::uint64_t hash_ = 0;
     course course_;

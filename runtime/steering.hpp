@@ -27,6 +27,11 @@ public:
     /// Whoever waits here goes on when all others wait.
     virtual wait_object& all_wait() noexcept = 0;
     virtual wait_list& all_waiters() noexcept = 0;
+    /// Time passes up to there and no further; no_deadline: freely.
+    virtual void hold_time(nanoseconds_t until) noexcept = 0;
+    virtual bool holds_time() const noexcept = 0;
+    /// Time passes although tasks are ready.
+    virtual void spend(nanoseconds_t time) noexcept = 0;
     /// What surrounds its tasks; made when it is first asked for.
     virtual simulated_world& world() = 0;
 

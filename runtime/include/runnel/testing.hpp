@@ -12,7 +12,7 @@
 //      waits or not: there it is decided which of the ready tasks goes on;
 //   2  when none is ready, time jumps to the next deadline, or to what the network brings next. (A program
 //      that never waits keeps time from passing; after 10,000 points in which somebody was ready it jumps all
-//      the same.)
+//      the same. options::slow_turns() and testing_clock.hpp let it pass in other ways.)
 //   3  when there is nothing to wait for either, the program is deadlocked: that is a failure, with a list of
 //      who waits where;
 //   4  when main has ended, the runtime stops as under run(), in virtual time. Tasks that do not stop then
@@ -113,6 +113,12 @@ public:
     options& points(std::uint64_t most) noexcept { return points_ = most, *this; }
     /// From `stopping` to the cancel of what is left when main has ended. Default 0, as in runnel::options.
     options& grace(std::chrono::nanoseconds time) noexcept { return grace_ = time, *this; }
+    /// At one in n points at which a deadline is at most `most` away, it comes although tasks are ready: as if somebody's
+    /// turn had taken that long. Finds what a task slow past a timeout breaks. Default 0: time passes only when all wait.
+    options& slow_turns(std::uint32_t one_in,
+                        std::chrono::nanoseconds most = std::chrono::milliseconds(100)) noexcept {
+        return slow_turns_ = one_in, slow_turns_most_ = most, *this;
+    }
     /// Called after every point; false ends the run as failed. `holds` is referred to, not copied.
     template <class F>
     options& invariant(F& holds) noexcept {
@@ -129,6 +135,8 @@ public:
     std::uint64_t points() const noexcept { return points_; }
     std::chrono::nanoseconds grace() const noexcept { return grace_; }
     const testing::network& network() const noexcept { return network_; }
+    std::uint32_t slow_turns() const noexcept { return slow_turns_; }
+    std::chrono::nanoseconds slow_turns_most() const noexcept { return slow_turns_most_; }
     bool keep_log() const noexcept { return keep_log_; }
     bool holds() const { return invariant_ == nullptr || invariant_(invariant_user_); }
 
@@ -138,6 +146,8 @@ private:
     std::uint64_t seed_;
     std::uint64_t points_ = 1'000'000;
     std::chrono::nanoseconds grace_{0};
+    std::chrono::nanoseconds slow_turns_most_{0};
+    std::uint32_t slow_turns_ = 0;
     bool (*invariant_)(void*) = nullptr;
     void* invariant_user_ = nullptr;
     testing::network network_;
