@@ -113,8 +113,8 @@ public:
     options& points(std::uint64_t most) noexcept { return points_ = most, *this; }
     /// From `stopping` to the cancel of what is left when main has ended. Default 0, as in runnel::options.
     options& grace(std::chrono::nanoseconds time) noexcept { return grace_ = time, *this; }
-    /// At one in n points at which a deadline is at most `most` away, it comes although tasks are ready: as if somebody's
-    /// turn had taken that long. Finds what a task slow past a timeout breaks. Default 0: time passes only when all wait.
+    /// At one in n points at which a deadline is at most `most` away, it comes although tasks are ready: as if a turn
+    /// had taken that long. Finds what a task slow past a timeout breaks. Default 0: time passes only when all wait.
     options& slow_turns(std::uint32_t one_in,
                         std::chrono::nanoseconds most = std::chrono::milliseconds(100)) noexcept {
         return slow_turns_ = one_in, slow_turns_most_ = most, *this;
