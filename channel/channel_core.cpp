@@ -25,13 +25,16 @@
 //       T that it leaves in the ring. Values that nobody wants die without the lock;
 //   K3  closed is for ever; the cause is written before the flag and never again;
 //   K4  `refs` counts handles of any kind and is about memory only; `senders` and `receivers` are
-//       about closing. Every case belongs to a living end, so a core that goes has no waiters.
+//       about closing. Every case belongs to a living end, so a core that goes has no waiters;
+//   K5  memory looks like a handle of a joint channel, its address and the mark, only while one is there
+//       (runtime/orphans.hpp counts them).
 //
 // Not taken: a lock-free ring (Vyukov) or cells (Kotlin): within 5 % of this one in coroutine channels,
 // where the wake-ups are what costs, and each cancelled waiter is a special case. A ring rounded up to a
 // power of two: one compare is as cheap as the mask, and a channel of 1025 does not pay for 2048.
 #include <atomic>
 #include <cassert>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 
@@ -82,7 +85,8 @@ errc how_the_producer_ended() noexcept {
 class alignas(16) channel_core final : public wait_object {
 public:
     /// A core and its ring in one piece. It lives until the last of the handles that are add()ed goes.
-    static channel_core* make(const element_type& type, std::size_t capacity, std::source_location made_at);
+    static channel_core* make(const element_type& type, std::size_t capacity, bool joint,
+                              std::source_location made_at);
 
     // With the lock held, by the cases. True: decided, and the slot says how (V1).
     bool send_now(wait_node& sender, late_wake& wake) noexcept;
@@ -96,14 +100,17 @@ public:
     bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
     std::size_t capacity() const noexcept { return capacity_; }
     std::size_t len() noexcept;
+    /// None are known of counted ends: the last one closes the channel.
+    handles_of handles() const noexcept;
 
     wait_list receivers_waiting;
     wait_list senders_waiting;
     origin made;
 
 private:
-    channel_core(const element_type& type, std::size_t capacity, std::source_location made_at) noexcept
-        : made(made_at), type_(type), capacity_(capacity) {}
+    channel_core(const element_type& type, std::size_t capacity, bool joint,
+                 std::source_location made_at) noexcept
+        : made(made_at), type_(type), capacity_(capacity), joint_(joint) {}
     ~channel_core() {
         assert(receivers_waiting.empty() && senders_waiting.empty() && "K4");
         discard(head_, count_);
@@ -123,6 +130,7 @@ private:
 
     const element_type& type_;
     const std::size_t capacity_;
+    const bool joint_;
     std::size_t head_ = 0;
     std::size_t count_ = 0;
     std::atomic<bool> closed_{false};
@@ -263,17 +271,27 @@ void channel_core::drop(end_kind kind) noexcept {
     }
 }
 
+handles_of channel_core::handles() const noexcept {
+    static_assert(sizeof(channel_end) == 2 * sizeof(void*) && std::is_standard_layout_v<channel_end>,
+                  "K5: the address first, then kind and moved_from");
+    static_assert(offsetof(channel_end, kind_) == sizeof(void*) &&
+                  offsetof(channel_end, moved_from_) == sizeof(void*) + 1);
+    constexpr auto mark = static_cast<std::uint16_t>(end_kind::joint);  // and not moved from
+    // relaxed: a number for who knows that nobody runs.
+    return joint_ ? handles_of{this, refs_.load(std::memory_order_relaxed), mark} : handles_of{};
+}
+
 std::size_t channel_core::len() noexcept {
     const std::lock_guard guard(lock);
     return count_;
 }
 
-channel_core* channel_core::make(const element_type& type, std::size_t capacity,
+channel_core* channel_core::make(const element_type& type, std::size_t capacity, bool joint,
                                  std::source_location made_at) {
     const std::size_t most = (SIZE_MAX - sizeof(channel_core)) / type.bytes;
     if (capacity > most) throw std::bad_alloc();
     void* memory = ::operator new(sizeof(channel_core) + capacity * type.bytes);
-    return ::new (memory) channel_core(type, capacity, made_at);
+    return ::new (memory) channel_core(type, capacity, joint, made_at);
 }
 
 // --- The cases of a wait -------------------------------------------------------------------------
@@ -310,10 +328,13 @@ std::error_code why_closed(const channel_core& core) noexcept { return core.why(
 
 bool may_take_more(const channel_core* core) noexcept { return core != nullptr && !core->closed(); }
 
-const origin& origin_of(const channel_core& core) noexcept { return core.made; }
+wait_subject subject_of(const char* what, const channel_core& core) noexcept {
+    return {what, &core.made, 0, INT64_MAX, core.handles()};
+}
 
-channel_core* make_core(const element_type& type, std::size_t capacity, std::source_location made_at) {
-    return channel_core::make(type, capacity, made_at);
+channel_core* make_core(const element_type& type, std::size_t capacity, bool joint,
+                        std::source_location made_at) {
+    return channel_core::make(type, capacity, joint, made_at);
 }
 }
 
@@ -331,9 +352,9 @@ channel_end::channel_end(const channel_end& other) noexcept
 }
 
 channel_end::channel_end(channel_end&& other) noexcept
-    : core_(std::exchange(other.core_, nullptr)),
-      kind_(other.kind_),
-      moved_from_(std::exchange(other.moved_from_, true)) {}
+    : core_(other.core_), kind_(other.kind_), moved_from_(std::exchange(other.moved_from_, true)) {
+    other.forget();
+}
 
 channel_end& channel_end::operator=(channel_end&& other) noexcept {
     channel_end old(std::move(other));
@@ -347,13 +368,18 @@ channel_end::~channel_end() { drop(); }
 
 void channel_end::reset() noexcept {
     drop();
-    core_ = nullptr;
     moved_from_ = false;
 }
 
 void channel_end::drop() noexcept {
-    if (core_ != nullptr) core_->drop(kind_);
+    if (core_ == nullptr) return;
+    detail::channel_core* const core = core_;
+    forget();
+    core->drop(kind_);
 }
+
+/// Also of an end that dies: its memory must not look like a handle any more (K5). A plain store would be left out.
+void channel_end::forget() noexcept { *const_cast<detail::channel_core* volatile*>(&core_) = nullptr; }
 
 bool channel_end::close(std::error_code cause, std::source_location at) const noexcept {
     detail::channel_core* core = this->core(at);

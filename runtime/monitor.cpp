@@ -12,7 +12,9 @@
 #include <utility>
 
 #include "deadlock.hpp"
+#include "orphans.hpp"
 #include "runtime_core.hpp"
+#include "task_dump.hpp"
 #include "task_names.hpp"
 
 namespace runnel::detail {
@@ -29,6 +31,7 @@ void futex_wake(std::atomic<int>& word) noexcept {
 }
 
 void monitor::start() {
+    orphans_seen_at_ = core_.drivers->now();
     seen_.resize(core_.workers.size());
     thread_ = std::thread([this] { run(); });
 }
@@ -51,7 +54,17 @@ void monitor::long_sleep() noexcept {
         long_sleep_.store(0);
         return;
     }
-    while (long_sleep_.load() != 0 && leaving_.load() == 0) futex_wait(long_sleep_, 1, nullptr);
+    while (long_sleep_.load() != 0 && leaving_.load() == 0) {
+        nanoseconds_t due = 0;
+        if (!orphans_are_due_at(due)) {
+            futex_wait(long_sleep_, 1, nullptr);
+        } else if (const nanoseconds_t left = due - core_.drivers->now(); left > 0) {
+            const timespec until{left / 1'000'000'000, left % 1'000'000'000};
+            futex_wait(long_sleep_, 1, &until);
+        } else {
+            look_for_orphans();
+        }
+    }
 }
 
 void monitor::short_sleep() noexcept {
@@ -95,6 +108,25 @@ void monitor::look_for_deadlock() noexcept {
     short_sleep();
     if (turns_taken(core_) != turns || !nothing_can_happen(core_) || leaving_.load() != 0) return;
     std::exchange(listener_, nullptr)->deadlocked();
+}
+
+bool monitor::orphans_are_due_at(nanoseconds_t& when) const noexcept {
+    const nanoseconds_t every = core_.settings.orphan_report().count();
+    when = saturated_sum(orphans_seen_at_, every);
+    return every > 0 && turns_taken(core_) != turns_when_seen_ && !core_.stopping();
+}
+
+void monitor::look_for_orphans() noexcept {
+    turns_when_seen_ = turns_taken(core_);
+    orphans_seen_at_ = core_.drivers->now();
+    auto found = find_orphans(core_);
+    if (!found) return;  // somebody has woken up
+    std::set<std::uint64_t> fresh;
+    for (const std::uint64_t each : *found)
+        if (!orphans_.contains(each)) fresh.insert(each);
+    if (!fresh.empty())
+        std::fprintf(stderr, "runnel: %s", describe_orphans(core_, fresh, core_.drivers->now()).c_str());
+    orphans_ = std::move(*found);
 }
 
 void monitor::run() noexcept {

@@ -8,14 +8,16 @@
 // A task that has held its worker for options::slow_turn is reported, once for as long as it does.
 //
 // When all workers have gone to sleep, it asks once whether that is for ever (deadlock.hpp), if somebody wants
-// to know.
+// to know; and now and then, for which tasks it is (orphans.hpp).
 //
-//   M1  while all workers sleep, so does the monitor, without a timeout: an idle process does not wake;
+//   M1  while all workers sleep, so does the monitor, without a timeout once it has looked for orphans: an idle
+//       process does not wake;
 //   M2  it never touches a task or a queue itself: it only wakes and marks.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -55,6 +57,8 @@ private:
     void run() noexcept;
     void look_for_deadlock() noexcept;
     void look() noexcept;
+    bool orphans_are_due_at(nanoseconds_t& when) const noexcept;
+    void look_for_orphans() noexcept;
     void long_sleep() noexcept;
     void short_sleep() noexcept;
     void end_long_sleep() noexcept;
@@ -69,6 +73,9 @@ private:
     };
     void report_slow(const worker& of, sight& before, nanoseconds_t now) noexcept;
     std::vector<sight> seen_;
+    nanoseconds_t orphans_seen_at_ = 0;
+    std::uint64_t turns_when_seen_ = 0;  // as many as then: nothing has changed
+    std::set<std::uint64_t> orphans_;    // that have been reported
     std::atomic<int> long_sleep_{0};
     std::atomic<int> leaving_{0};
     std::thread thread_;

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "orphans.hpp"
 #include "task_dump.hpp"
 #include "task_life.hpp"
 
@@ -259,8 +260,14 @@ void simulation::rest(nanoseconds_t deadline) noexcept {
         now_ = deadline;  // endless, or nothing can happen: whoever rests gives up
 }
 
+void simulation::look_for_orphans() noexcept {
+    const auto orphans = find_orphans(*core_);
+    if (orphans && !orphans->empty()) fail(failure::orphans, describe_orphans(*core_, *orphans, now_));
+}
+
 /// Step 4.
 void simulation::after_main() noexcept {
+    if (kind_ == failure::none && how_.orphan_report()) look_for_orphans();
     points_max_ = points_ + points_to_stop;
     const bool stopped = core_->stop(how_.grace()) == 0;
     for (blocking_job* call : calls_) {

@@ -76,6 +76,7 @@ private:
     void log_last_turn();
     std::string whole_log() const;
     void say_who_waits() noexcept;
+    void look_for_orphans() noexcept;
     void after_main() noexcept;
     testing::report make_report() const;
 

@@ -171,13 +171,13 @@ void add_to(task_group& group, task_record&& task) {
 }
 }
 
-task_dump dump(const runtime_core& core) {
+task_dump dump(const runtime_core& core, const std::set<std::uint64_t>* only) {
     std::vector<wait_edge> edges;
     const nanoseconds_t now = core.drivers->now();
     std::map<std::string, task_group> alike;
     for_each_block([&](task_block& block) {
         task_record task;
-        if (!read_task(block, core, now, task)) return;
+        if (!read_task(block, core, now, task) || (only != nullptr && !only->contains(task.id))) return;
         if (task.waits.size() == 1 && task.more_waits == 0 && task.waits[0].is.task != 0)
             edges.push_back({task.id, task.waits[0].is.task, task.waits[0].is.what});
         const std::string key = likeness(task);
@@ -341,6 +341,13 @@ std::string describe_deadlock(const runtime_core& core, nanoseconds_t now) {
         text += " task " + std::to_string(each.from) + " " + each.what + " of task " +
                 std::to_string(each.to) + (&each == &cycle.back() ? "\n" : ",");
     return text + describe(all.groups, now);
+}
+
+std::string describe_orphans(const runtime_core& core, const std::set<std::uint64_t>& orphans,
+                             nanoseconds_t now) {
+    return (orphans.size() == 1 ? "1 task waits" : std::to_string(orphans.size()) + " tasks wait") +
+           " for channels that nobody else has a handle of: only a cancel will end that\n" +
+           describe(dump(core, &orphans).groups, now);
 }
 
 std::string describe_tasks(const runtime_core& core, nanoseconds_t now) {

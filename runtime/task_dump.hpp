@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <source_location>
 #include <string>
 #include <vector>
@@ -76,8 +77,8 @@ bool hold(task_block& task) noexcept;
 /// Step 3. Returns whether it has been woken meanwhile: then it goes on now.
 bool let_go(task_block& task) noexcept;
 
-/// Steps 1 to 4. Threads: any, several at once.
-task_dump dump(const runtime_core& core);
+/// Steps 1 to 4. Of these numbers only, if they are given. Threads: any, several at once.
+task_dump dump(const runtime_core& core, const std::set<std::uint64_t>* only = nullptr);
 /// Tasks that wait for each other in a ring, from the lowest number on; empty when there are none.
 std::vector<wait_edge> find_cycle(const std::vector<wait_edge>& edges);
 /// All that as text. `now` is the time that "since" is counted up to.
@@ -85,6 +86,10 @@ std::string describe_tasks(const runtime_core& core, nanoseconds_t now);
 std::string describe(const std::vector<task_group>& groups, nanoseconds_t now);
 /// The same after the line "all tasks are asleep: deadlock", and the ring of tasks if there is one.
 std::string describe_deadlock(const runtime_core& core, nanoseconds_t now);
+
+/// Those tasks wait for channels that nobody else holds (orphans.hpp).
+std::string describe_orphans(const runtime_core& core, const std::set<std::uint64_t>& orphans,
+                             nanoseconds_t now);
 
 /// FILE:LINE without folders.
 std::string place(const std::source_location& where);

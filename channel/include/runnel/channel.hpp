@@ -48,7 +48,8 @@ namespace detail {
 enum class end_kind : unsigned char { sender, receiver, joint };
 
 /// Throws std::bad_alloc.
-channel_core* make_core(const element_type& type, std::size_t capacity, std::source_location made_at);
+channel_core* make_core(const element_type& type, std::size_t capacity, bool joint,
+                        std::source_location made_at);
 
 /// g++ 12 destroys a braced aggregate that is part of an awaited expression twice.
 #if defined(__clang__)
@@ -114,7 +115,9 @@ protected:
     }
 
 private:
+    friend class detail::channel_core;
     void drop() noexcept;
+    void forget() noexcept;
 
     detail::channel_core* core_ = nullptr;
     detail::end_kind kind_ = detail::end_kind::joint;
@@ -273,7 +276,7 @@ template <class T>
 [[nodiscard]] std::pair<sender<T>, receiver<T>> make_channel(
     std::size_t capacity, std::source_location made_at = std::source_location::current()) {
     detail::require_element<T>();
-    detail::channel_core* core = detail::make_core(detail::element_of<T>, capacity, made_at);
+    detail::channel_core* core = detail::make_core(detail::element_of<T>, capacity, false, made_at);
     return {sender<T>(core), receiver<T>(core)};
 }
 
@@ -285,7 +288,8 @@ public:
     channel() noexcept = default;
     /// With room for `capacity` values. Throws std::bad_alloc.
     explicit channel(std::size_t capacity, std::source_location made_at = std::source_location::current())
-        : channel_end(detail::make_core(detail::element_of<T>, capacity, made_at), detail::end_kind::joint) {
+        : channel_end(detail::make_core(detail::element_of<T>, capacity, true, made_at),
+                      detail::end_kind::joint) {
         detail::require_element<T>();
     }
     channel(const channel&) noexcept = default;

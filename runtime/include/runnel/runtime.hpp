@@ -61,6 +61,9 @@ public:
     options& deadlock_report(bool on) noexcept { return deadlock_report_ = on, *this; }
     /// So many threads of the program never wake a task (they write logs, …): a deadlock is one in spite of them.
     options& bystander_threads(unsigned count) noexcept { return bystander_threads_ = count, *this; }
+    /// Tasks that wait for a channel<T> to which nobody else has a handle are looked for when all workers sleep, at
+    /// most this often, and reported on stderr, once each; the program goes on. 0: none are. Default 10 s.
+    options& orphan_report(std::chrono::nanoseconds every) noexcept { return orphan_report_ = every, *this; }
     /// For tests: a task that is reported for ignoring cancellation ends the program. Default off.
     options& strict(bool on) noexcept { return strict_ = on, *this; }
 
@@ -75,6 +78,7 @@ public:
     bool dump_on_quit() const noexcept { return dump_on_quit_; }
     bool deadlock_report() const noexcept { return deadlock_report_; }
     unsigned bystander_threads() const noexcept { return bystander_threads_; }
+    std::chrono::nanoseconds orphan_report() const noexcept { return orphan_report_; }
     bool strict() const noexcept { return strict_; }
 
     /// For tests and simulation: drivers of one's own, instead of driver().
@@ -91,6 +95,7 @@ private:
     std::chrono::nanoseconds spin_{0};
     unsigned blocking_threads_ = 512;
     std::chrono::nanoseconds slow_turn_{std::chrono::milliseconds(100)};
+    std::chrono::nanoseconds orphan_report_{std::chrono::seconds(10)};
     bool dump_on_quit_ = false;
     unsigned bystander_threads_ = 0;
     bool deadlock_report_ = true;

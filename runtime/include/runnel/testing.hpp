@@ -126,6 +126,8 @@ public:
         invariant_user_ = const_cast<std::remove_const_t<F>*>(&holds);
         return *this;
     }
+    /// Tasks that wait for a channel<T> to which nobody else has a handle, when main ends, are a failure. Default on.
+    options& orphan_report(bool on) noexcept { return orphan_report_ = on, *this; }
     options& network(const testing::network& how) noexcept { return network_ = how, *this; }
     /// Keep the log of every run, not of a failed one only (explore() does that). Default off.
     options& keep_log(bool on) noexcept { return keep_log_ = on, *this; }
@@ -137,6 +139,7 @@ public:
     const testing::network& network() const noexcept { return network_; }
     std::uint32_t slow_turns() const noexcept { return slow_turns_; }
     std::chrono::nanoseconds slow_turns_most() const noexcept { return slow_turns_most_; }
+    bool orphan_report() const noexcept { return orphan_report_; }
     bool keep_log() const noexcept { return keep_log_; }
     bool holds() const { return invariant_ == nullptr || invariant_(invariant_user_); }
 
@@ -152,6 +155,7 @@ private:
     void* invariant_user_ = nullptr;
     testing::network network_;
     strategy strategy_ = strategy::mixed;
+    bool orphan_report_ = true;
     bool keep_log_ = false;
 };
 
@@ -163,6 +167,7 @@ enum class failure : unsigned char {
     exception,       // one that nobody could receive; main's too
     error,           // main returned a result with an error
     deadlock,        // nobody can ever go on, and main has not ended
+    orphans,         // main has ended, and tasks wait for a channel<T> that nobody else has a handle of
     endless,         // more than options::points
     not_stopped,     // tasks that went on after main's end and the cancel
     ignored_cancel,  // a task that goes on waiting although it is cancelled

@@ -95,12 +95,21 @@ struct late_wake {
 
 class origin;
 
+/// Of an object that is not told when its last handle but those of its waiters goes: how many there are, and how to
+/// know one: the address of the object, and next to it two bytes that are `mark` (runtime/orphans.hpp).
+struct handles_of {
+    const void* object = nullptr;
+    std::uint32_t count = 0;
+    std::uint16_t mark = 0;
+};
+
 /// What a task waits for, as a dump shows it.
 struct wait_subject {
     const char* what = "something";  // "to receive", "for a lock", …
     const origin* of = nullptr;      // which one, where that is known; there while the task is held
     std::uint64_t task = 0;          // whose doing would end the wait, if that is known
     std::int64_t due = INT64_MAX;    // when it ends by itself, on the driver's clock
+    handles_of handles = {};
 };
 
 /// One case of a wait. All four functions are called by the task's own thread, the last three
