@@ -50,7 +50,7 @@ public:
 
     std::optional<std::set<std::uint64_t>> run() {
         const std::uint64_t turns = turns_taken(core_);
-        if (!has_candidates()) return std::set<std::uint64_t>();
+        if (core_.live() == 0 || !has_candidates()) return std::set<std::uint64_t>();
         bool quiet = true;
         for_each_block([&](task_block& block) { quiet = quiet && first_look(block); });
         if (!quiet) return std::nullopt;
