@@ -45,5 +45,11 @@ rn::task<> pipeline() {
 int main() {
     auto run = rn::testing::simulate(rn::testing::options(), pipeline);
     std::puts(run.what().c_str());
-    return run.kind() == rn::testing::failure::deadlock ? 0 : 1;
+    const auto says = [&](const char* line) { return run.what().find(line) != std::string::npos; };
+    const bool as_told =
+        says("1 task waiting to send (of stuck.cpp:38), for") &&
+        says("    stuck.cpp:22  in load\n  started at stuck.cpp:40\n") &&
+        says("1 task waiting for a lock (of stuck.cpp:14, task ") &&
+        says("    stuck.cpp:28  in add\n    stuck.cpp:33  in consume\n  started at stuck.cpp:41\n");
+    return run.kind() == rn::testing::failure::deadlock && as_told ? 0 : 1;
 }
