@@ -102,6 +102,9 @@ public:
     std::size_t len() noexcept;
     /// None are known of counted ends: the last one closes the channel.
     handles_of handles() const noexcept;
+    bool is_joint() const noexcept { return joint_; }
+    std::uint32_t senders() const noexcept { return senders_; }
+    std::uint32_t receivers() const noexcept { return receivers_; }
 
     wait_list receivers_waiting;
     wait_list senders_waiting;
@@ -134,8 +137,8 @@ private:
     std::size_t head_ = 0;
     std::size_t count_ = 0;
     std::atomic<bool> closed_{false};
-    std::uint32_t senders_ = 0;
-    std::uint32_t receivers_ = 0;
+    relaxed<std::uint32_t> senders_ = 0;  // written under the lock; dumps look without
+    relaxed<std::uint32_t> receivers_ = 0;
     std::atomic<std::uint32_t> refs_{0};
     std::error_code cause_;
     // The ring follows.
@@ -248,7 +251,8 @@ void channel_core::add(end_kind kind) noexcept {
     refs_.fetch_add(1, std::memory_order_relaxed);
     if (kind == end_kind::joint) return;
     const std::lock_guard guard(lock);
-    ++(kind == end_kind::sender ? senders_ : receivers_);
+    relaxed<std::uint32_t>& ends = kind == end_kind::sender ? senders_ : receivers_;
+    ends = ends + 1;
 }
 
 void channel_core::drop(end_kind kind) noexcept {
@@ -256,7 +260,9 @@ void channel_core::drop(end_kind kind) noexcept {
         bool last;
         {
             const std::lock_guard guard(lock);
-            last = --(kind == end_kind::sender ? senders_ : receivers_) == 0;
+            relaxed<std::uint32_t>& ends = kind == end_kind::sender ? senders_ : receivers_;
+            ends = ends - 1;
+            last = ends == 0;
         }
         if (last && kind == end_kind::sender) close(how_the_producer_ended());
         if (last && kind == end_kind::receiver) {
@@ -328,8 +334,12 @@ std::error_code why_closed(const channel_core& core) noexcept { return core.why(
 
 bool may_take_more(const channel_core* core) noexcept { return core != nullptr && !core->closed(); }
 
-wait_subject subject_of(const char* what, const channel_core& core) noexcept {
-    return {what, &core.made, 0, INT64_MAX, core.handles()};
+wait_subject subject_of(const char* what, const channel_core& core, bool sends) noexcept {
+    wait_subject subject{what, &core.made, 0, INT64_MAX, core.handles()};
+    if (core.is_joint()) return subject;
+    subject.partners = sends ? "receiver" : "sender";
+    subject.partner_count = sends ? core.receivers() : core.senders();
+    return subject;
 }
 
 channel_core* make_core(const element_type& type, std::size_t capacity, bool joint,

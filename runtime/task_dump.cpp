@@ -267,6 +267,9 @@ std::string details_of(const wait_shown& each, nanoseconds_t now) {
     else if (known)
         add(made);
     if (each.is.task != 0) add("task " + std::to_string(each.is.task));
+    if (each.is.partners != nullptr)
+        add(std::to_string(each.is.partner_count) + " " + each.is.partners +
+            (each.is.partner_count == 1 ? "" : "s"));
     if (each.is.due != INT64_MAX) add(each.is.due > now ? "in " + as_time(each.is.due - now) : "due");
     return text.empty() ? text : text + ")";
 }

@@ -47,7 +47,7 @@ int main() {
     std::puts(run.what().c_str());
     const auto says = [&](const char* line) { return run.what().find(line) != std::string::npos; };
     const bool as_told =
-        says("1 task waiting to send (of stuck.cpp:38), for") &&
+        says("1 task waiting to send (of stuck.cpp:38, 1 receiver), for") &&
         says("    stuck.cpp:22  in load\n  started at stuck.cpp:40\n") &&
         says("1 task waiting for a lock (of stuck.cpp:14, task ") &&
         says("    stuck.cpp:28  in add\n    stuck.cpp:33  in consume\n  started at stuck.cpp:41\n");

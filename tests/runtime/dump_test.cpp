@@ -97,7 +97,7 @@ TEST_CASE("dump: tells channels, locks and events apart by their labels and the 
     });
     CAPTURE(text);
     CHECK(has(text, "waiting for a lock ('accounts' of " + line(first) + ", task "));
-    CHECK(has(text, "waiting to receive ('jobs' of " + line(first + 3) + "), for"));
+    CHECK(has(text, "waiting to receive ('jobs' of " + line(first + 3) + ", 1 sender), for"));
     CHECK(has(text, "waiting to send (of " + line(first + 8) + "), for"));
 }
 

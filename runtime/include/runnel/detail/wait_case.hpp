@@ -110,6 +110,8 @@ struct wait_subject {
     std::uint64_t task = 0;          // whose doing would end the wait, if that is known
     std::int64_t due = INT64_MAX;    // when it ends by itself, on the driver's clock
     handles_of handles = {};
+    const char* partners = nullptr;  // "sender": of those that could end it there are
+    std::uint32_t partner_count = 0;
 };
 
 /// One case of a wait. All four functions are called by the task's own thread, the last three
