@@ -334,11 +334,12 @@ std::error_code why_closed(const channel_core& core) noexcept { return core.why(
 
 bool may_take_more(const channel_core* core) noexcept { return core != nullptr && !core->closed(); }
 
-wait_subject subject_of(const char* what, const channel_core& core, bool sends) noexcept {
-    wait_subject subject{what, &core.made, 0, INT64_MAX, core.handles()};
-    if (core.is_joint()) return subject;
+wait_subject subject_of(const char* what, const channel_core* core, bool sends) noexcept {
+    if (core == nullptr) return {what};
+    wait_subject subject{what, &core->made, 0, INT64_MAX, core->handles()};
+    if (core->is_joint()) return subject;
     subject.partners = sends ? "receiver" : "sender";
-    subject.partner_count = sends ? core.receivers() : core.senders();
+    subject.partner_count = sends ? core->receivers() : core->senders();
     return subject;
 }
 

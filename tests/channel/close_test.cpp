@@ -1,6 +1,7 @@
 // How a channel ends: by close() from either side, by its last end, and why; nil ends; moved-from ends.
 #include <doctest/doctest.h>
 #include <runnel/channel.hpp>
+#include <runnel/dump.hpp>
 
 #include <stdexcept>
 #include <string>
@@ -306,7 +307,7 @@ TEST_CASE("nil: a default-made end is never ready") {
     CHECK(!in.share());
 }
 
-TEST_CASE("nil: waiting for it ends by cancellation only") {
+TEST_CASE("nil: waiting for it ends by cancellation only, and a dump says so without a place") {
     std::vector<std::error_code> ends;
     on_workers(
         1,
@@ -316,6 +317,10 @@ TEST_CASE("nil: waiting for it ends by cancellation only") {
             waiters.spawn(recv_noting, rn::receiver<int>(), into);
             co_await settle();
             CHECK(into->empty());
+            const std::string dump = rn::dump_tasks();
+            CAPTURE(dump);
+            CHECK(dump.find("task waiting to send, for") != std::string::npos);
+            CHECK(dump.find("task waiting to receive, for") != std::string::npos);
             waiters.cancel();
             (void)co_await waiters.join();
         },

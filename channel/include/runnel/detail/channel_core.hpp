@@ -46,8 +46,8 @@ inline constexpr element_type element_of{sizeof(T), move_element<T>, destroy_ele
 /// Why the channel was closed; a false error while it is open. Threads: any. Cost: a load.
 std::error_code why_closed(const channel_core& core) noexcept;
 
-/// What it is for a dump. Threads: any.
-wait_subject subject_of(const char* what, const channel_core& core, bool sends) noexcept;
+/// What it is for a dump; also of a nil channel. Threads: any.
+wait_subject subject_of(const char* what, const channel_core* core, bool sends) noexcept;
 
 /// Is it worth while to copy or build a value for it? False for a nil channel and a closed one.
 bool may_take_more(const channel_core* core) noexcept;
@@ -85,7 +85,7 @@ public:
     bool try_now(late_wake& wake) noexcept final;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
     void delist() noexcept final;
-    wait_subject subject() const noexcept final { return subject_of("to send", *core_, true); }
+    wait_subject subject() const noexcept final { return subject_of("to send", core_, true); }
 
 protected:
     using channel_case::channel_case;
@@ -97,7 +97,7 @@ public:
     bool try_now(late_wake& wake) noexcept final;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
     void delist() noexcept final;
-    wait_subject subject() const noexcept final { return subject_of("to receive", *core_, false); }
+    wait_subject subject() const noexcept final { return subject_of("to receive", core_, false); }
 
 protected:
     using channel_case::channel_case;
