@@ -124,7 +124,8 @@ TEST_CASE(
 rn::task<> believes_in_quick_turns() {
     bool answered = false;
     rn::event asked;
-    auto server = rn::go(
+    rn::task_set server;
+    server.spawn(
         [](rn::event& e, bool& done) -> rn::task<> {
             auto question = co_await e.wait();
             for (int i = 0; question && i < 5; ++i) co_await rn::yield();
@@ -134,7 +135,7 @@ rn::task<> believes_in_quick_turns() {
     asked.set();
     co_await rn::sleep_for(10ms);
     testing::expect(answered, "the server was too slow");
-    co_await server;
+    co_await server.join();
 }
 
 TEST_CASE(
