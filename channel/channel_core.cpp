@@ -45,20 +45,6 @@ namespace runnel::detail {
 
 namespace {
 
-/// The first of the queue whose wait is not over yet, now claimed. The caller moves its value and
-/// leaves the rest to `wake`.
-inline wait_node* claim_first(wait_list& waiting, late_wake& wake) noexcept {
-    while (wait_node* node = waiting.pop_front()) {
-        const claimed how = claim(*node);
-        assert(how != claimed::asked_driver && "a wait in the kernel stands in no queue of ours");
-        if (how != claimed::lost) {
-            note(wake, *node->task, how);
-            return node;
-        }
-    }
-    return nullptr;
-}
-
 void claim_all(wait_list& waiting, winners& woken) noexcept {
     while (!woken.full()) {
         wait_node* node = waiting.pop_front();
@@ -127,6 +113,11 @@ private:
         return index < capacity_ ? index : index - capacity_;
     }
 
+    /// Under the lock: how many there are of this kind now.
+    std::uint32_t count_ends(end_kind kind, int change) noexcept {
+        relaxed<std::uint32_t>& ends = kind == end_kind::sender ? senders_ : receivers_;
+        return (ends = ends + static_cast<std::uint32_t>(change));
+    }
     void wake_all() noexcept;
     void discard_unreceived() noexcept;
     void discard(std::size_t first, std::size_t count) noexcept;
@@ -251,8 +242,7 @@ void channel_core::add(end_kind kind) noexcept {
     refs_.fetch_add(1, std::memory_order_relaxed);
     if (kind == end_kind::joint) return;
     const std::lock_guard guard(lock);
-    relaxed<std::uint32_t>& ends = kind == end_kind::sender ? senders_ : receivers_;
-    ends = ends + 1;
+    count_ends(kind, 1);
 }
 
 void channel_core::drop(end_kind kind) noexcept {
@@ -260,9 +250,7 @@ void channel_core::drop(end_kind kind) noexcept {
         bool last;
         {
             const std::lock_guard guard(lock);
-            relaxed<std::uint32_t>& ends = kind == end_kind::sender ? senders_ : receivers_;
-            ends = ends - 1;
-            last = ends == 0;
+            last = count_ends(kind, -1) == 0;
         }
         if (last && kind == end_kind::sender) close(how_the_producer_ended());
         if (last && kind == end_kind::receiver) {

@@ -42,10 +42,7 @@ void blocking_job::finish_waiter() noexcept {
     late_wake wake;
     ending_.lock.lock();
     ended_ = true;
-    if (wait_node* const node = std::exchange(waiter_, nullptr)) {
-        const claimed how = claim(*node);
-        if (how == claimed::won || how == claimed::won_held) note(wake, *node->task, how);
-    }
+    if (wait_node* const node = std::exchange(waiter_, nullptr)) claim(*node, wake);
     ending_.lock.unlock();
     finish(wake);
 }

@@ -33,10 +33,9 @@ struct pause final : timer_callback {
 void report(const task_block& task, std::coroutine_handle<> awaiter) noexcept {
     const std::source_location& where = promise_of(awaiter).await_at;
     std::fprintf(stderr,
-                 "runnel: %s, started at %s:%u, goes on waiting at %s:%u although its context is cancelled; "
+                 "runnel: %s, goes on waiting at %s:%u although its context is cancelled; "
                  "it is slowed down, and ended by an exception after %d such waits\n",
-                 title_of(task).c_str(), task.spawned_at.get().file_name(), task.spawned_at.get().line(),
-                 where.file_name(), where.line(), int{brake_throws_at});
+                 introduce(task).c_str(), where.file_name(), where.line(), int{brake_throws_at});
 }
 }
 

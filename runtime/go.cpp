@@ -170,9 +170,8 @@ void unhandled(const task_block& of, std::exception_ptr what) noexcept {
         return by->fail(testing::failure::exception,
                         text.append(", ended by an exception: ").append(text_of(what)));
     }
-    std::fprintf(stderr, "runnel: %s, started at %s:%u, ended by an exception that nobody can receive: %s\n",
-                 title_of(of).c_str(), of.spawned_at.get().file_name(), of.spawned_at.get().line(),
-                 text_of(what).c_str());
+    std::fprintf(stderr, "runnel: %s, ended by an exception that nobody can receive: %s\n",
+                 introduce(of).c_str(), text_of(what).c_str());
     std::abort();
 }
 

@@ -55,8 +55,8 @@ void monitor::long_sleep() noexcept {
         return;
     }
     while (long_sleep_.load() != 0 && leaving_.load() == 0) {
-        nanoseconds_t due = 0;
-        if (!orphans_are_due_at(due)) {
+        const nanoseconds_t due = orphans_due_at();
+        if (due == no_deadline) {
             futex_wait(long_sleep_, 1, nullptr);
         } else if (const nanoseconds_t left = due - core_.drivers->now(); left > 0) {
             const timespec until{left / 1'000'000'000, left % 1'000'000'000};
@@ -78,11 +78,10 @@ void monitor::report_slow(const worker& of, sight& before, nanoseconds_t now) no
     const task_block* task = of.turn_of();
     if (before.reported || limit <= 0 || held < limit || task == nullptr) return;
     before.reported = true;
-    const std::source_location at = task->spawned_at;
     std::fprintf(stderr,
-                 "runnel: %s, started at %s:%u, has held worker %u of '%s' for %lld ms without waiting; "
+                 "runnel: %s, has held worker %u of '%s' for %lld ms without waiting; "
                  "long work belongs into blocking(), or wants yield()\n",
-                 title_of(*task).c_str(), at.file_name(), at.line(), of.index, core_.settings.name().c_str(),
+                 introduce(*task).c_str(), of.index, core_.settings.name().c_str(),
                  static_cast<long long>(held / 1'000'000));
 }
 
@@ -110,10 +109,10 @@ void monitor::look_for_deadlock() noexcept {
     std::exchange(listener_, nullptr)->deadlocked();
 }
 
-bool monitor::orphans_are_due_at(nanoseconds_t& when) const noexcept {
+nanoseconds_t monitor::orphans_due_at() const noexcept {
     const nanoseconds_t every = core_.settings.orphan_report().count();
-    when = saturated_sum(orphans_seen_at_, every);
-    return every > 0 && turns_taken(core_) != turns_when_seen_ && !core_.stopping();
+    if (every <= 0 || turns_taken(core_) == turns_when_seen_ || core_.stopping()) return no_deadline;
+    return saturated_sum(orphans_seen_at_, every);
 }
 
 void monitor::look_for_orphans() noexcept {

@@ -57,7 +57,8 @@ private:
     void run() noexcept;
     void look_for_deadlock() noexcept;
     void look() noexcept;
-    bool orphans_are_due_at(nanoseconds_t& when) const noexcept;
+    /// no_deadline: nothing has changed since they were looked for, or nobody wants to know.
+    nanoseconds_t orphans_due_at() const noexcept;
     void look_for_orphans() noexcept;
     void long_sleep() noexcept;
     void short_sleep() noexcept;

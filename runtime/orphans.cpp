@@ -20,8 +20,6 @@
 namespace runnel::detail {
 
 namespace {
-constexpr std::size_t cases_max = 256;
-
 struct stretch_of_memory {
     std::uintptr_t begin, end;
     bool has(std::uintptr_t address) const noexcept { return begin <= address && address < end; }
@@ -66,11 +64,6 @@ public:
     }
 
 private:
-    bool lives(const task_block& task) const noexcept {
-        // relaxed: a look; tasks come and go.
-        return task.runtime.load(std::memory_order_relaxed) == &core_ && task.kind != task_kind::free &&
-               !task.ended;
-    }
     /// In a simulation nothing runs while this does, so those that are ready can be read as well.
     bool all_stand_still() const noexcept { return core_.workers[0]->steered_by() != nullptr; }
 
@@ -87,7 +80,7 @@ private:
     /// Mostly there are none, and then nobody's frames are looked at.
     bool has_candidates() {
         for_each_block([&](task_block& task) {
-            if (!channels_.empty() || !lives(task) || !hold(task)) return;
+            if (!channels_.empty() || !is_live(task, core_) || !hold(task)) return;
             seen_task none{};
             if (task.kind != task_kind::thread) add_channels(task, none);
             let_go(task);
@@ -97,7 +90,7 @@ private:
 
     /// Steps 1 and 2.
     bool first_look(task_block& task) {
-        if (!lives(task)) return true;
+        if (!is_live(task, core_)) return true;
         seen_task seen{&task, task.id};
         const bool quiet = while_held(task, [&](bool waits) {
             seen.word = task.word.load() & ~word_bits::held;
@@ -146,7 +139,7 @@ private:
 
     /// Step 3.
     bool second_look(seen_task& seen) {
-        if (!lives(*seen.block)) return false;
+        if (!is_live(*seen.block, core_)) return false;
         bool same = false;
         const bool quiet = while_held(*seen.block, [&](bool) {
             same = seen.word == (seen.block->word.load() & ~word_bits::held);

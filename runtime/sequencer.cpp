@@ -33,11 +33,7 @@ void sequencer::passed(std::uint32_t step) noexcept {
             wait_node& each = *std::exchange(node, node->next);
             if (*static_cast<const std::uint32_t*>(each.slot) != step + 1) continue;
             waiters_.remove(each);
-            task_block& task = *each.task;
-            if (const claimed how = claim(each); how == claimed::won || how == claimed::won_held) {
-                note(wake, task, how);
-                break;
-            }
+            if (claim(each, wake)) break;
         }
     }
     finish(wake);

@@ -17,18 +17,6 @@ std::uint64_t own_number() noexcept {
     return here != nullptr && here->running != nullptr ? here->running->id.get() : 0;
 }
 
-/// Claims the oldest waiter whose wait is not over yet; false when there is none.
-bool claim_first(wait_list& waiters, late_wake& wake) noexcept {
-    while (wait_node* const node = waiters.pop_front()) {
-        task_block& task = *node->task;
-        const claimed how = claim(*node);
-        if (how != claimed::won && how != claimed::won_held) continue;
-        note(wake, task, how);
-        return true;
-    }
-    return false;
-}
-
 /// Any number of claimed tasks, oldest first, linked through their blocks: nobody else uses the link of
 /// a task that is claimed and not yet in a run queue (T2 of detail/wait.hpp).
 class claimed_tasks {
@@ -78,7 +66,8 @@ bool mutex::is_locked() noexcept {
 void mutex::unlock() noexcept {
     late_wake next_owner;
     wait_object::lock.lock();
-    taken_ = claim_first(waiters_, next_owner);  // L1: it passes from owner to owner without being free
+    taken_ =
+        claim_first(waiters_, next_owner) != nullptr;  // L1: it passes from owner to owner without being free
     if (taken_) owner_ = next_owner.task->id.get();
     wait_object::lock.unlock();
     finish(next_owner);

@@ -17,6 +17,12 @@
 
 namespace runnel::detail {
 
+bool is_live(const task_block& task, const runtime_core& core) noexcept {
+    // relaxed: see its declaration.
+    return task.runtime.load(std::memory_order_relaxed) == &core && task.kind != task_kind::free &&
+           !task.ended;
+}
+
 bool hold(task_block& task) noexcept {
     using namespace word_bits;
     // relaxed: a guess; the CAS decides.
@@ -44,7 +50,6 @@ namespace {
 constexpr std::size_t frames_max = 32;  // E1
 constexpr std::size_t ids_shown = 8;
 constexpr std::size_t waits_shown = 8;
-constexpr std::size_t cases_max = 256;
 
 void read_chain(const task_block& task, task_record& into) {
     for (std::coroutine_handle<> frame = task.leaf; frame;) {
@@ -113,16 +118,11 @@ void read_held(const task_block& task, nanoseconds_t now, task_record& into) {
 
 /// False: no task of this runtime.
 bool read_task(task_block& task, const runtime_core& core, nanoseconds_t now, task_record& into) {
-    const auto alive = [&] {
-        // relaxed: a look; tasks come and go.
-        return task.runtime.load(std::memory_order_relaxed) == &core && task.kind != task_kind::free &&
-               !task.ended;
-    };
-    if (!alive()) return false;
+    if (!is_live(task, core)) return false;
     into.chain.reserve(frames_max);  // nothing may throw while it is held
     into.waits.reserve(waits_shown);
     const bool held = hold(task);
-    const bool counts = alive();
+    const bool counts = is_live(task, core);
     if (counts) {
         const task_number number = task.id;
         into.id = number;

@@ -72,6 +72,12 @@ struct task_dump {
     std::vector<wait_edge> edges;
 };
 
+/// Is it a task of this runtime that has not ended? A look, while it is not held: tasks come and go.
+bool is_live(const task_block& task, const runtime_core& core) noexcept;
+
+/// So many cases of a wait are looked at; of one with more, none.
+inline constexpr std::size_t cases_max = 256;
+
 /// Step 1. False: it does not wait, or another dump has it just now. Threads: any.
 bool hold(task_block& task) noexcept;
 /// Step 3. Returns whether it has been woken meanwhile: then it goes on now.

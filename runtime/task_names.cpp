@@ -32,14 +32,16 @@ std::uint16_t index_of_name(const char* text) noexcept {
 
 const char* name_at(std::uint16_t index) noexcept { return index == 0 ? nullptr : names[index].load(); }
 
-std::string title_of(std::uint64_t number, const char* name) {
-    const std::string title = "task " + std::to_string(number);
+std::string title_of(const task_block& task) {
+    const task_number number = task.id;
+    const char* const name = name_at(number.name());
+    const std::string title = "task " + std::to_string(number.get());
     return name == nullptr ? title : title + " '" + name + "'";
 }
 
-std::string title_of(const task_block& task) {
-    const task_number number = task.id;
-    return title_of(number, name_at(number.name()));
+std::string introduce(const task_block& task) {
+    const std::source_location start = task.spawned_at;
+    return title_of(task) + ", started at " + start.file_name() + ":" + std::to_string(start.line());
 }
 }
 

@@ -74,14 +74,9 @@ bool tick_source::tick(std::int64_t now, late_wake& wake) noexcept {
 
 /// To the oldest waiter whose wait is not over yet.
 bool tick_source::hand_over(std::int64_t due, late_wake& wake) noexcept {
-    while (wait_node* const node = waiters_.pop_front()) {
-        const claimed how = claim(*node);
-        if (how == claimed::lost) continue;
-        *static_cast<std::int64_t*>(node->slot) = due;
-        note(wake, *node->task, how);
-        return true;
-    }
-    return false;
+    wait_node* const node = claim_first(waiters_, wake);
+    if (node != nullptr) *static_cast<std::int64_t*>(node->slot) = due;
+    return node != nullptr;
 }
 
 /// Nobody waits: all that came due until now, `due` being the first.

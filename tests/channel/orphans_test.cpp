@@ -3,13 +3,10 @@
 #include <runnel/channel.hpp>
 #include <runnel/go.hpp>
 #include <runnel/runtime.hpp>
-#include <runnel/scope.hpp>
 #include <runnel/select.hpp>
-#include <runnel/sync.hpp>
 #include <runnel/testing.hpp>
 
 #include <cstdlib>
-#include <memory>
 #include <string>
 #include <vector>
 

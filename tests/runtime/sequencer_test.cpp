@@ -8,7 +8,6 @@
 #include <runnel/select.hpp>
 #include <runnel/testing.hpp>
 
-#include <atomic>
 #include <string>
 #include <vector>
 
@@ -27,8 +26,7 @@ rn::task<> write_steps(testing::sequencer& order, std::vector<std::uint32_t>& in
     for (std::uint32_t step = first; step <= last; step += stride) {
         auto reached = co_await order.reach(step);
         if (!reached) co_return;
-        into.push_back(
-            step);  // nobody else writes: the next step is reached by our next reach() at the earliest
+        into.push_back(step);  // nobody else writes until we have reached the next step
         auto over = co_await order.reach(step + 1);
         if (!over) co_return;
     }

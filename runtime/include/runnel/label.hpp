@@ -1,4 +1,4 @@
-// label: what a dump, a trace or a report calls a channel, a lock, an event.
+// label: what a dump or a report calls a channel, a lock, an event.
 //
 //   auto [out, in] = rn::make_channel<job>(64);
 //   in.label("jobs");                            // "1 task waiting to receive ('jobs' of server.cpp:31), …"

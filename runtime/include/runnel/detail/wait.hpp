@@ -42,6 +42,7 @@
 #pragma once
 
 #include <atomic>
+#include <cassert>
 #include <coroutine>
 #include <cstdint>
 #include <source_location>
@@ -198,6 +199,23 @@ inline void finish(const late_wake& wake) noexcept {
 /// A waker's whole act for a popped node: claim it with the index that its ticket carries.
 inline claimed claim(const wait_node& node) noexcept {
     return claim(*node.task, node.ticket, word_bits::code_of(node.ticket));
+}
+
+/// The same, noted in `wake` for when the locks are released. Says whether it won.
+inline bool claim(const wait_node& node, late_wake& wake) noexcept {
+    const claimed how = claim(node);
+    assert(how != claimed::asked_driver && "a wait in the kernel stands in no queue of ours");
+    if (how == claimed::lost) return false;
+    note(wake, *node.task, how);
+    return true;
+}
+
+/// The first of the queue whose wait is not over yet, popped and claimed; null when there is none. The caller fills its
+/// slot under the lock, and leaves the rest to `wake`.
+inline wait_node* claim_first(wait_list& waiting, late_wake& wake) noexcept {
+    while (wait_node* const node = waiting.pop_front())
+        if (claim(*node, wake)) return node;
+    return nullptr;
 }
 
 /// Winners to be made known once the lock is released, oldest first. Fixed room; the caller empties
