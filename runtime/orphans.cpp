@@ -67,23 +67,24 @@ private:
     /// In a simulation nothing runs while this does, so those that are ready can be read as well.
     bool all_stand_still() const noexcept { return core_.workers[0]->steered_by() != nullptr; }
 
-    /// Calls read() while the task cannot run. False: it can.
+    /// Calls read() while the task cannot run. False: it can, or its block has become another's meanwhile.
     template <class Read>
     bool while_held(task_block& task, Read read) {
         const bool held = hold(task);
-        if (!held && !all_stand_still()) return false;
-        read(held);
+        const bool stands_still = is_live(task, core_) && (held || all_stand_still());
+        if (stands_still) read(held);
         if (held) let_go(task);
-        return true;
+        return stands_still;
     }
 
     /// Mostly there are none, and then nobody's frames are looked at.
     bool has_candidates() {
         for_each_block([&](task_block& task) {
-            if (!channels_.empty() || !is_live(task, core_) || !hold(task)) return;
+            if (!channels_.empty() || !is_live(task, core_)) return;
             seen_task none{};
-            if (task.kind != task_kind::thread) add_channels(task, none);
-            let_go(task);
+            while_held(task, [&](bool waits) {
+                if (waits && task.kind != task_kind::thread) add_channels(task, none);
+            });
         });
         return !std::exchange(channels_, {}).empty();
     }
