@@ -14,7 +14,10 @@
 //
 //   I1  1 and 2 on both sides are seq_cst, so either the waker sees the sleeper or the sleeper the work;
 //   I2  who is taken off the stack is unparked exactly once;
-//   I3  at most half of the awake workers search (a searcher that finds nothing sleeps).
+//   I3  at most half of the awake workers search (a searcher that finds nothing sleeps), but for those that
+//       find something in step 2 after all;
+//   I4  a searcher that finds something in step 2 comes back as a searcher: whoever pushed while it was one has
+//       woken nobody for its sake, and there may be more than the one task that it will take.
 //
 // After Tokio's idle.rs; Go's comment at the head of proc.go tells why the simpler forms fail: handing
 // over a worker per ready task makes workers sleep and wake all the time, waking none loses parallelism.
@@ -71,14 +74,14 @@ public:
         sleepers_.push_back(worker);
         lock_.unlock();
     }
-    /// Awake again without having been woken. False: a waker has taken it off the stack first (I2), and
-    /// has counted it; its unpark has come or is coming.
-    bool come_back(unsigned worker) noexcept {
+    /// Awake again without having been woken; counted as searching if it says so (I4). False: a waker has taken
+    /// it off the stack first (I2), and has counted it as searching; its unpark has come or is coming.
+    bool come_back(unsigned worker, bool searches) noexcept {
         lock_.lock();
         for (auto at = sleepers_.begin(); at != sleepers_.end(); ++at) {
             if (*at == worker) {
                 sleepers_.erase(at);
-                word_.fetch_add(1);
+                word_.fetch_add(searches ? one_searching + 1 : 1);
                 lock_.unlock();
                 return true;
             }

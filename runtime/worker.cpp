@@ -301,9 +301,9 @@ bool worker::spin() noexcept {
 }
 
 void worker::sleep(bool was_searching) noexcept {
-    searching_ = false;
     core.idle.sleep(index, was_searching);
-    if (!anything_to_do()) {
+    const bool found = anything_to_do();
+    if (!found) {
         int seen = awake;
         if (state_.compare_exchange_strong(seen, asleep)) {
             counts.parks.add();
@@ -315,8 +315,9 @@ void worker::sleep(bool was_searching) noexcept {
         }
         state_.exchange(awake);  // seq_cst, an exchange: we see what the one that woke us wrote
     }
-    if (!core.idle.come_back(index)) searching_ = true;  // whoever took us off the sleepers has counted us so
-    core.watch.note_awake();                             // M1: now that we are counted as awake
+    searching_ = found && was_searching;                             // I4
+    if (!core.idle.come_back(index, searching_)) searching_ = true;  // whoever took us off has counted us so
+    core.watch.note_awake();                                         // M1: now that we are counted as awake
 }
 
 void worker::run_task(task_block& task) noexcept {
