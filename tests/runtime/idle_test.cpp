@@ -50,14 +50,24 @@ TEST_CASE("idle: at most half of those awake search") {
 TEST_CASE("idle: who comes back by itself is no sleeper any more; who was taken is told so") {
     idle_set idle(2);
     idle.sleep(1, false);
-    CHECK(idle.come_back(1));
+    CHECK(idle.come_back(1, false));
     CHECK(idle.awake_now() == 2);
     CHECK(idle.worker_to_wake() == -1);
     idle.sleep(1, false);
     CHECK(idle.worker_to_wake() == 1);
-    CHECK(!idle.come_back(1));  // counted awake and searching by the waker
+    CHECK(!idle.come_back(1, false));  // counted awake and searching by the waker
     CHECK(idle.stop_searching());
     CHECK(idle.awake_now() == 2);
+}
+
+TEST_CASE("idle: a searcher that finds work at its last look searches still, so that it wakes another for "
+          "the rest") {
+    idle_set idle(3);
+    CHECK(idle.start_searching());
+    idle.sleep(2, true);
+    CHECK(idle.come_back(2, true));
+    CHECK(idle.awake_now() == 3);
+    CHECK(idle.stop_searching());
 }
 
 TEST_CASE("idle: threads that publish work and threads that fall asleep lose none of it") {
@@ -88,10 +98,11 @@ TEST_CASE("idle: threads that publish work and threads that fall asleep lose non
                         for (auto& each : doors) each.release(2);
                     continue;
                 }
-                idle.sleep(w, std::exchange(searching, false));
-                if (queued == 0 && done < 2 * rounds)
-                    doors[w].acquire();  // else found something at the last look
-                if (!idle.come_back(w)) searching = true;
+                idle.sleep(w, searching);
+                const bool found = queued != 0 || done >= 2 * rounds;
+                if (!found) doors[w].acquire();
+                searching = searching && found;  // I4
+                if (!idle.come_back(w, searching)) searching = true;
             }
         });
     for (int t = 0; t < 2; ++t)
