@@ -39,6 +39,7 @@
 #include <mutex>
 
 #include <runnel/channel.hpp>
+#include <runnel/detail/counted.hpp>
 #include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
@@ -99,7 +100,11 @@ public:
 private:
     channel_core(const element_type& type, std::size_t capacity, bool joint,
                  std::source_location made_at) noexcept
-        : made(made_at), type_(type), capacity_(capacity), joint_(joint) {}
+        : made(made_at),
+          counts_(counted_kind::channel, made_at, &made),
+          type_(type),
+          capacity_(capacity),
+          joint_(joint) {}
     ~channel_core() {
         assert(receivers_waiting.empty() && senders_waiting.empty() && "K4");
         discard(head_, count_);
@@ -122,6 +127,7 @@ private:
     void discard_unreceived() noexcept;
     void discard(std::size_t first, std::size_t count) noexcept;
 
+    const counted counts_;
     const element_type& type_;
     const std::size_t capacity_;
     const bool joint_;

@@ -28,7 +28,7 @@ std::atomic_ref<std::uint64_t> shared(std::uint64_t& users) noexcept {
 }
 }
 
-descriptor::descriptor(descriptor&& other) noexcept {
+descriptor::descriptor(descriptor&& other) noexcept : counts_(std::move(other.counts_)) {
     check((other.users_ & ~closed_bit) == 0, "socket: moved while an operation is in flight");
     fd_ = std::exchange(other.fd_, -1);
     users_ = std::exchange(other.users_, closed_bit);
@@ -38,6 +38,7 @@ descriptor& descriptor::operator=(descriptor&& other) noexcept {
     descriptor taken(std::move(other));
     std::swap(fd_, taken.fd_);
     std::swap(users_, taken.users_);
+    std::swap(counts_, taken.counts_);
     return *this;  // and `taken` ends what we had
 }
 
@@ -61,8 +62,10 @@ bool descriptor::enter(lane which, bool alone) noexcept {
 
 void descriptor::leave(lane which) noexcept {
     const std::uint64_t left = shared(users_).fetch_sub(one(which)) - one(which);
-    if (left == closed_bit) [[unlikely]]
-        current_sockets().close(std::exchange(fd_, -1));  // F1
+    if (left != closed_bit) [[likely]]
+        return;
+    counts_.gone();
+    current_sockets().close(std::exchange(fd_, -1));  // F1
 }
 
 void descriptor::close() noexcept {

@@ -21,14 +21,14 @@ class accept_operation final : public detail::io_operation_of<accept_operation> 
 public:
     using result_type = result<detail::descriptor>;
 
-    explicit accept_operation(detail::descriptor& on) noexcept
-        : io_operation_of(on, detail::lane::in, action()) {
+    accept_operation(detail::descriptor& on, std::source_location at) noexcept
+        : io_operation_of(on, detail::lane::in, action()), at_(at) {
         alone_ = false;
     }
     detail::io_alarms alarms() noexcept { return {nullptr, &stopping_}; }
     result_type complete(transfer done) noexcept {
         if (done.error) return done.error;
-        return detail::descriptor(static_cast<int>(done.bytes));
+        return detail::descriptor(static_cast<int>(done.bytes), detail::counted_kind::socket, at_);
     }
 
 private:
@@ -38,6 +38,7 @@ private:
         return accept;
     }
 
+    std::source_location at_;
     stopping_operation stopping_;
 };
 
@@ -81,27 +82,28 @@ int make_listener(detail::socket_calls& calls, int fd, const address& on, const 
 }
 }
 
-result<tcp_listener> tcp_listener::bind(const address& on, const tcp_options& how) {
+result<tcp_listener> tcp_listener::bind(const address& on, const tcp_options& how, std::source_location at) {
     detail::socket_calls& calls = detail::current_sockets();
     const int fd = calls.open_stream(on);
     if (fd < 0) return system_error(fd);
-    detail::descriptor socket(fd);
+    detail::descriptor socket(fd, detail::counted_kind::listener, at);
     if (const int status = make_listener(calls, fd, on, how); status < 0) return system_error(status);
     address local = on;
     if (const int status = calls.local(fd, local); status < 0) return system_error(status);
     return tcp_listener(std::move(socket), local);
 }
 
-result<tcp_listener> tcp_listener::bind(std::string_view on, const tcp_options& how) {
+result<tcp_listener> tcp_listener::bind(std::string_view on, const tcp_options& how,
+                                        std::source_location at) {
     const result<address> parsed = address::parse(on);
     if (!parsed) return parsed.error();
-    return bind(*parsed, how);
+    return bind(*parsed, how, at);
 }
 
-task<result<tcp_stream>> tcp_listener::accept() {
+task<result<tcp_stream>> tcp_listener::accept(std::source_location at) {
     // Long enough to be no spin, short enough to notice soon that something was closed.
     for (std::chrono::milliseconds pause = 5ms;; pause = std::min(pause * 2, 100ms)) {
-        result<detail::descriptor> socket = co_await accept_operation(socket_);
+        result<detail::descriptor> socket = co_await accept_operation(socket_, at);
         if (socket) co_return tcp_stream(std::move(*socket));
         const trouble kind = kind_of(socket.error());
         if (kind == trouble::lasting) co_return socket.error();

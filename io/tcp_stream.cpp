@@ -41,8 +41,12 @@ io_action make_send(std::span<const std::byte> from, bool whole) noexcept {
 
 // --- Connecting ------------------------------------------------------------------------------------
 
-connect_operation::connect_operation(result<address> to, const tcp_options& how) noexcept
-    : io_operation_of(socket_, lane::out, make_action(io_kind::connect)), to_(std::move(to)), how_(how) {}
+connect_operation::connect_operation(result<address> to, const tcp_options& how,
+                                     std::source_location at) noexcept
+    : io_operation_of(socket_, lane::out, make_action(io_kind::connect)),
+      to_(std::move(to)),
+      how_(how),
+      at_(at) {}
 
 void connect_operation::prepare() noexcept {
     on_ = &socket_;
@@ -53,7 +57,7 @@ void connect_operation::prepare() noexcept {
         to_ = system_error(fd);
         return;
     }
-    socket_ = detail::descriptor(fd);
+    socket_ = detail::descriptor(fd, detail::counted_kind::socket, at_);
     calls.set(fd, detail::socket_option::nodelay, how_.nodelay());  // a wish: it connects all the same
     action_.data = const_cast<void*>(to_->native());
     action_.bytes = to_->native_bytes();
@@ -65,12 +69,13 @@ result<tcp_stream> connect_operation::complete(transfer done) noexcept {
     return tcp_stream(std::move(socket_));
 }
 
-connect_operation tcp_stream::connect(const address& to, const tcp_options& how) noexcept {
-    return connect_operation(to, how);
+connect_operation tcp_stream::connect(const address& to, const tcp_options& how,
+                                      std::source_location at) noexcept {
+    return connect_operation(to, how, at);
 }
 
-connect_operation tcp_stream::connect(std::string_view to, const tcp_options& how) {
-    return connect_operation(address::parse(to), how);
+connect_operation tcp_stream::connect(std::string_view to, const tcp_options& how, std::source_location at) {
+    return connect_operation(address::parse(to), how, at);
 }
 
 // --- Reading and writing ---------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 #include "context_node.hpp"
 #include "runtime_core.hpp"
+#include "task_life.hpp"
 #include "timers.hpp"
 
 namespace runnel {
@@ -74,8 +75,8 @@ static cancellable make_cancellable(context_node* node) {
     return cancellable(std::move(made), std::move(cancel));
 }
 
-cancellable with_cancel(const context& parent) {
-    return make_cancellable(detail::make_child(context_access::node(parent)));
+cancellable with_cancel(const context& parent, std::source_location at) {
+    return make_cancellable(detail::make_child(context_access::node(parent), at));
 }
 
 namespace {
@@ -100,19 +101,21 @@ void set_deadline(context_node& node, detail::nanoseconds_t when, std::error_cod
 }
 }
 
-cancellable with_deadline(const context& parent, clock::time_point when, std::error_code cause) {
-    context_node* node = detail::make_child(context_access::node(parent));
+cancellable with_deadline(const context& parent, clock::time_point when, std::error_code cause,
+                          std::source_location at) {
+    context_node* node = detail::make_child(context_access::node(parent), at);
     set_deadline(*node, when.time_since_epoch().count(), cause);
     return make_cancellable(node);
 }
 
-cancellable detail::with_timeout_of(const context& parent, clock::duration in, std::error_code cause) {
-    return with_deadline(parent, deadline_in(in), cause);
+cancellable detail::with_timeout_of(const context& parent, clock::duration in, std::error_code cause,
+                                    std::source_location at) {
+    return with_deadline(parent, deadline_in(in), cause, at);
 }
 
 /// A node that is in nobody's tree, but looks up values along `parent`.
-static context_node* make_detached(context_node* parent) {
-    context_node* node = detail::make_child(nullptr);
+static context_node* make_detached(context_node* parent, std::source_location at) {
+    context_node* node = detail::make_child(nullptr, at);
     if (parent != nullptr) {
         parent->ref();
         node->parent = parent;
@@ -120,8 +123,8 @@ static context_node* make_detached(context_node* parent) {
     return node;
 }
 
-context without_cancel(const context& parent) {
-    return context_access::adopt(make_detached(context_access::node(parent)));
+context without_cancel(const context& parent, std::source_location at) {
+    return context_access::adopt(make_detached(context_access::node(parent), at));
 }
 
 const char* cancellation_ignored::what() const noexcept {
@@ -130,34 +133,35 @@ const char* cancellation_ignored::what() const noexcept {
 
 namespace detail {
 
-context make_value_context(const context& parent, const void* key, context_value* value) {
-    context_node* node = make_child(context_access::node(parent));
+context make_value_context(const context& parent, const void* key, context_value* value,
+                           std::source_location at) {
+    context_node* node = make_child(context_access::node(parent), at);
     node->key = key;
     node->value = value;
     return context_access::adopt(node);
 }
 
-static context_node* make_swapped(swap_kind kind, const context& with, clock::duration in,
-                                  context_node* here) {
+static context_node* make_swapped(swap_kind kind, const context& with, clock::duration in, context_node* here,
+                                  std::source_location at) {
     context_node* node = nullptr;
     if (kind == swap_kind::add) {
-        node = make_child(context_access::node(with));
+        node = make_child(context_access::node(with), at);
         link_second(*node, *here);
     } else if (kind == swap_kind::shield) {
-        node = make_detached(here);
+        node = make_detached(here, at);
         node->statement = true;
     } else {
-        node = make_child(here);
+        node = make_child(here, at);
         node->statement = true;
         set_deadline(*node, deadline_in(in).time_since_epoch().count(), {});
     }
     return node;
 }
 
-void context_swap::enter() noexcept {
+void context_swap::enter(std::coroutine_handle<> awaiter) noexcept {
     task_block& task = running_task();
     before_ = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
-    to_ = context_access::adopt(make_swapped(kind_, to_, in_, before_));
+    to_ = context_access::adopt(make_swapped(kind_, to_, in_, before_, promise_of(awaiter).await_at));
     task.ctx.store(context_access::node(to_), std::memory_order_relaxed);  // relaxed: published by arming
 }
 

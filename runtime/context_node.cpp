@@ -92,8 +92,8 @@ static void attach(child_link& link, context_node& child, context_node& owner) n
         mark_cancelled(child, owner.err, owner.cause);
 }
 
-context_node* make_child(context_node* parent) {
-    auto* child = new context_node(context_node::kind::ordinary);
+context_node* make_child(context_node* parent, std::source_location at) {
+    auto* child = new context_node(at);
     if (parent != nullptr) {
         parent->ref();
         child->parent = parent;

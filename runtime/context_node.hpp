@@ -23,7 +23,10 @@
 
 #include <system_error>
 
+#include <source_location>
+
 #include <runnel/context.hpp>
+#include <runnel/detail/counted.hpp>
 #include <runnel/detail/timer_node.hpp>
 #include <runnel/detail/wait.hpp>
 
@@ -40,6 +43,8 @@ struct context_node final : wait_object, timer_callback {
     enum class kind : unsigned char { ordinary, root, shield };
 
     explicit context_node(kind of) noexcept : what(of) {}
+    explicit context_node(std::source_location made_at) noexcept
+        : what(kind::ordinary), counts(counted_kind::context, made_at) {}
 
     void ref() noexcept;
     bool try_ref() noexcept;  // false: the last handle is just going
@@ -73,6 +78,7 @@ struct context_node final : wait_object, timer_callback {
     bool statement = false;  // of one statement: with_timeout(d, task), shielded(task); go() looks past it
     const void* key = nullptr;
     context_value* value = nullptr;
+    const counted counts;
 };
 
 /// Cancels `node` and all below it. Returns whether this call did it. Threads: any.
@@ -84,7 +90,7 @@ bool mark_cancelled(context_node& node, std::error_code err, std::error_code cau
 spin_lock& context_timers_lock() noexcept;
 
 /// A child in the tree of `parent` (null: of nobody). Born cancelled under a cancelled parent.
-context_node* make_child(context_node* parent);
+context_node* make_child(context_node* parent, std::source_location at);
 /// Also cancelled when `other` is.
 void link_second(context_node& child, context_node& other);
 

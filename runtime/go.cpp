@@ -59,6 +59,7 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     task.ended = false;
     task.left_scopes = false;
     task.routed = false;
+    task.counted = core.counts != nullptr;
     task.refused = 0;
     task.pinned = task_block::anywhere;
     task.joiner = nullptr;
@@ -122,9 +123,12 @@ void end_block(task_block& task) noexcept {
 }
 
 void free_ended(task_block& task) noexcept {
+    worker* here = current_worker();
+    // relaxed: a runtime that may be gone; while it counts it is the worker's own, or not looked at.
+    if (task.counted && here != nullptr && &here->core == task.runtime.load(std::memory_order_relaxed))
+        here->counts.freed.add();
     task.kind = task_kind::free;
     task.runtime.store(nullptr, std::memory_order_relaxed);  // relaxed: scans look at it as a hint
-    worker* here = current_worker();
     free_block(here != nullptr ? &here->blocks : nullptr, task);
 }
 
@@ -249,8 +253,8 @@ void complete(task_block& task, const task_end_base& end, promise_base& promise)
         keep_outcome(task, end, promise);
     else
         note_end_of_child(task, end, promise);
-    if (std::exchange(task.left_scopes, false))
-        task.holds.store(1, std::memory_order_relaxed);  // relaxed: the last hold was ours
+    if (task.left_scopes) task.holds.store(1, std::memory_order_relaxed);  // relaxed: the last hold was ours
+    task.left_scopes = false;
     destroy_frame(task, failed);  // what it was given is gone when somebody learns that it has ended
     if (drop_own_hold(task)) conclude(task);
 }

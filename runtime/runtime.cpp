@@ -22,7 +22,10 @@ runtime::runtime(const options& how) : core_(std::make_unique<detail::runtime_co
 
 runtime::~runtime() {
     if (!stopped_) (void)stop();
-    if (stuck_) (void)core_.release();  // its workers may run those tasks for ever
+    if (stuck_)
+        (void)core_.release();  // its workers may run those tasks for ever
+    else
+        detail::report_left(*core_);
 }
 
 result<> runtime::stop() {
@@ -182,6 +185,7 @@ int run_program(const options& how, task<int> body) {
         end_process(deadlock);
     }
     if (core.stop(how.grace()) != 0) end_process(did_not_stop);
+    report_left(core);
     return status;
 }
 }

@@ -61,6 +61,7 @@ runtime_core::runtime_core(const options& how, std::unique_ptr<driver_factory> f
                            unsigned blocking_threads)
     : settings(how),
       drivers(std::move(from)),
+      counts(how.leak_report() ? &census::open(this, blocking_threads == blocking_pool::driven) : nullptr),
       idle(worker_count),
       blocking(blocking_threads),
       root_(new context_node(context_node::kind::root)),

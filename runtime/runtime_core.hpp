@@ -31,6 +31,7 @@
 
 #include <runnel/runtime.hpp>
 #include "blocking_pool.hpp"
+#include "census.hpp"
 #include "context_node.hpp"
 #include "idle.hpp"
 #include "monitor.hpp"
@@ -92,6 +93,7 @@ public:
 
     const options settings;
     std::unique_ptr<driver_factory> drivers;
+    const own_census counts;  // null: nobody wants to know what it leaves
     injector queue;
     idle_set idle;
     std::vector<std::unique_ptr<worker>> workers;

@@ -21,7 +21,7 @@ struct scope_state : wait_object {
     static constexpr std::size_t kept_max = 16;
 
     scope_state(bool fate, context_node* parent, std::source_location place)
-        : one_fate(fate), ctx(make_child(parent)), at(place) {}
+        : one_fate(fate), ctx(make_child(parent, place)), at(place) {}
 
     std::atomic<std::size_t> children{0};
     std::atomic<bool> joined{false};  // since the last child was started

@@ -80,8 +80,11 @@ task<> watch_main(task<std::error_code> main, bool& ended, std::error_code& erro
 
 simulation::simulation(const testing::options& how, decider& by, bool keep_log)
     : how_(how), by_(by), keep_log_(keep_log), points_max_(how.points()) {
-    const options settings =
-        options().name("simulation").grace(how.grace()).cancel_grace(std::chrono::hours(24));
+    const options settings = options()
+                                 .name("simulation")
+                                 .grace(how.grace())
+                                 .cancel_grace(std::chrono::hours(24))
+                                 .leak_report(true);
     core_ = std::make_unique<runtime_core>(settings, *this, std::make_unique<simulated_drivers>(*this));
     here_ = core_->workers[0].get();
 }
@@ -265,6 +268,12 @@ void simulation::look_for_orphans() noexcept {
     if (orphans && !orphans->empty()) fail(failure::orphans, describe_orphans(*core_, *orphans, now_));
 }
 
+void simulation::look_for_leaks() noexcept {
+    const left_objects left = find_left(*core_);
+    if (!left.empty() && kind_ == failure::none && how_.leak_report())
+        fail(failure::leak, "the run has ended, and of what its tasks made is left:\n" + left.text("    "));
+}
+
 /// Step 4.
 void simulation::after_main() noexcept {
     if (kind_ == failure::none && how_.orphan_report()) look_for_orphans();
@@ -282,6 +291,7 @@ void simulation::after_main() noexcept {
     }
     if (kind_ == failure::none && main_error_)
         fail(failure::error, "main ended with: " + main_error_.message());
+    if (stopped) look_for_leaks();
 }
 
 // --- Decisions and events --------------------------------------------------------------------------

@@ -77,6 +77,7 @@ private:
     std::string whole_log() const;
     void say_who_waits() noexcept;
     void look_for_orphans() noexcept;
+    void look_for_leaks() noexcept;
     void after_main() noexcept;
     testing::report make_report() const;
 

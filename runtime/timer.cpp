@@ -20,7 +20,8 @@ timer_heap& timers_here() noexcept {
 }
 }
 
-tick_source::tick_source(missed_ticks policy) noexcept : heap_(timers_here()), policy_(policy) {
+tick_source::tick_source(missed_ticks policy, counted_kind what, std::source_location at) noexcept
+    : heap_(timers_here()), policy_(policy), counts_(what, at) {
     node_.callback = this;
 }
 

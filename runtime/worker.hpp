@@ -61,8 +61,8 @@ private:
 };
 
 struct worker_counts {
-    counter started, ended, polls, steal_tries, steals, parks, spurious, wakes_sent, ticks, helped, next_hits,
-        cancelled;
+    counter started, ended, freed, polls, steal_tries, steals, parks, spurious, wakes_sent, ticks, helped,
+        next_hits, cancelled;
 };
 
 /// From ready to running: one task in 61 that goes into the ready queue is timed.

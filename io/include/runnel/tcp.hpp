@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstddef>
+#include <source_location>
 #include <span>
 #include <string_view>
 
@@ -59,7 +60,7 @@ class tcp_stream;
 class [[nodiscard]] connect_operation final : public detail::io_operation_of<connect_operation> {
 public:
     using result_type = result<tcp_stream>;
-    connect_operation(result<address> to, const tcp_options& how) noexcept;
+    connect_operation(result<address> to, const tcp_options& how, std::source_location at) noexcept;
     connect_operation(connect_operation&&) noexcept = default;
     void prepare() noexcept;
     result_type complete(transfer done) noexcept;
@@ -68,6 +69,7 @@ private:
     result<address> to_;
     detail::descriptor socket_;
     tcp_options how_;
+    std::source_location at_;
 };
 
 class [[nodiscard]] read_operation final : public detail::io_operation_of<read_operation> {
@@ -112,8 +114,10 @@ public:
     /// Connects to `to`, or to what address::parse() makes of the text.
     /// Returns       the stream; connection_refused, timed_out (by the system) and the like; invalid_argument.
     /// Cancellation  a cancel point; a connection that is cancelled is closed.
-    static connect_operation connect(const address& to, const tcp_options& how = {}) noexcept;
-    static connect_operation connect(std::string_view to, const tcp_options& how = {});
+    static connect_operation connect(const address& to, const tcp_options& how = {},
+                                     std::source_location at = std::source_location::current()) noexcept;
+    static connect_operation connect(std::string_view to, const tcp_options& how = {},
+                                     std::source_location at = std::source_location::current());
 
     /// Reads at least one byte and at most `to` takes, as soon as there are some.
     /// Returns       how many; errc::end_of_stream when the peer has finished; errc::closed after close().
@@ -179,8 +183,10 @@ public:
     /// Listens at `on`, or what address::parse() makes of the text; port 0 lets the system choose.
     /// Returns  the listener, which already takes connections; address_in_use, permission_denied and the
     ///          like; invalid_argument. Never waits. Threads: any, also outside of a runtime.
-    static result<tcp_listener> bind(const address& on, const tcp_options& how = {});
-    static result<tcp_listener> bind(std::string_view on, const tcp_options& how = {});
+    static result<tcp_listener> bind(const address& on, const tcp_options& how = {},
+                                     std::source_location at = std::source_location::current());
+    static result<tcp_listener> bind(std::string_view on, const tcp_options& how = {},
+                                     std::source_location at = std::source_location::current());
 
     /// Takes the next connection. What is transient is no error: a connection that was gone before we took
     /// it is skipped; when descriptors or memory run out, it waits from 5 to 100 ms and tries again, counts,
@@ -189,7 +195,7 @@ public:
     ///               when connections wait, and for accepts that are shielded(): what runs may come to its end.
     /// Cancellation  a cancel point; then no connection was taken.
     /// Order         connections come as they were made; waiting tasks get them in no particular order.
-    task<result<tcp_stream>> accept();
+    task<result<tcp_stream>> accept(std::source_location at = std::source_location::current());
 
     /// Where it listens, with the port that the system chose.
     const address& local_address() const noexcept { return local_; }

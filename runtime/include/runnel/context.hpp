@@ -19,6 +19,7 @@
 
 #include <chrono>
 #include <optional>
+#include <source_location>
 #include <system_error>
 
 #include "detail/operation.hpp"
@@ -128,16 +129,18 @@ context current_context() noexcept;
 context background() noexcept;
 
 /// A child of `parent` that can be cancelled alone. Throws std::bad_alloc. Cost: one allocation, one lock.
-cancellable with_cancel(const context& parent);
+cancellable with_cancel(const context& parent, std::source_location at = std::source_location::current());
 /// A child that cancels itself with errc::deadline_exceeded (its cause: `cause`, when given).
 /// Threads  inside a runtime, whose timers have the deadline; check()ed. (What has passed already, or comes after a
 ///          deadline of `parent`, needs none.) The context itself may go anywhere.
-cancellable with_deadline(const context& parent, clock::time_point when, std::error_code cause = {});
+cancellable with_deadline(const context& parent, clock::time_point when, std::error_code cause = {},
+                          std::source_location at = std::source_location::current());
 template <class Rep, class Period>
 cancellable with_timeout(const context& parent, std::chrono::duration<Rep, Period> in,
-                         std::error_code cause = {});
+                         std::error_code cause = {},
+                         std::source_location at = std::source_location::current());
 /// The values of `parent`, without its cancellation and deadline.
-context without_cancel(const context& parent);
+context without_cancel(const context& parent, std::source_location at = std::source_location::current());
 
 namespace detail {
 /// In the clock's unit; a duration too long to count never ends.
@@ -145,7 +148,8 @@ template <class Rep, class Period>
 constexpr clock::duration saturated(std::chrono::duration<Rep, Period> in) noexcept {
     return clock::duration(saturated_nanoseconds(in));
 }
-cancellable with_timeout_of(const context& parent, clock::duration in, std::error_code cause);
+cancellable with_timeout_of(const context& parent, clock::duration in, std::error_code cause,
+                            std::source_location at);
 
 /// Waits that nothing ends early: a limit around one would be a lie.
 template <class Op>
@@ -162,7 +166,8 @@ struct context_value_of final : context_value {
     const void* get() const noexcept override { return &value; }
     T value;
 };
-context make_value_context(const context& parent, const void* key, context_value* value);
+context make_value_context(const context& parent, const void* key, context_value* value,
+                           std::source_location at);
 
 enum class swap_kind : unsigned char { add, shield, deadline };
 
@@ -172,7 +177,7 @@ class context_swap {
 public:
     context_swap(swap_kind kind, context with, clock::duration in) noexcept
         : to_(std::move(with)), in_(in), kind_(kind) {}
-    void enter() noexcept;
+    void enter(std::coroutine_handle<> awaiter) noexcept;  // whose promise has the place
     void leave() noexcept;
     /// Is `error` what this deadline does to a wait, and not that of a context around it?
     bool timed_out(std::error_code error) const noexcept;
@@ -206,7 +211,7 @@ public:
 
     bool await_ready() const noexcept { return false; }
     auto await_suspend(std::coroutine_handle<> awaiter) noexcept {
-        swap_.enter();
+        swap_.enter(awaiter);
         return inner_.await_suspend(awaiter);
     }
     Result await_resume() {
@@ -262,15 +267,17 @@ private:
 }
 
 template <class Rep, class Period>
-cancellable with_timeout(const context& parent, std::chrono::duration<Rep, Period> in,
-                         std::error_code cause) {
-    return detail::with_timeout_of(parent, detail::saturated(in), cause);
+cancellable with_timeout(const context& parent, std::chrono::duration<Rep, Period> in, std::error_code cause,
+                         std::source_location at) {
+    return detail::with_timeout_of(parent, detail::saturated(in), cause, at);
 }
 
 /// A child of `parent` that knows `value` under `key`.
 template <class T, class U>
-context with_value(const context& parent, const context_key<T>& key, U&& value) {
-    return detail::make_value_context(parent, &key, new detail::context_value_of<T>(std::forward<U>(value)));
+context with_value(const context& parent, const context_key<T>& key, U&& value,
+                   std::source_location at = std::source_location::current()) {
+    return detail::make_value_context(parent, &key, new detail::context_value_of<T>(std::forward<U>(value)),
+                                      at);
 }
 
 /// Runs `op` (a task or an operation) so that it ends when `ctx` *or* the task's own context is

@@ -16,7 +16,8 @@
 //   3  when there is nothing to wait for either, the program is deadlocked: that is a failure, with a list of
 //      who waits where;
 //   4  when main has ended, the runtime stops as under run(), in virtual time. Tasks that do not stop then
-//      are a failure.
+//      are a failure;
+//   5  what its tasks have made and is still there then was left behind: that is a failure, too.
 //
 // Sockets are simulated too, unchanged code uses them: a network with latency, full buffers, short reads and
 // writes, resets and partitions (class network below, testing_network.hpp). What arrives is one more of those
@@ -128,6 +129,11 @@ public:
     }
     /// Tasks that wait for a channel<T> to which nobody else has a handle, when main ends, are a failure. Default on.
     options& orphan_report(bool on) noexcept { return orphan_report_ = on, *this; }
+    /// Channels, contexts, timers, tickers, sockets and listeners that the run's tasks have made (not its blocking()
+    /// calls) and that are still there when all have ended and the runtime has stopped, and tasks whose join_handle
+    /// is, are a failure that tells where they were made. What was made before the run is not looked at; what is to
+    /// outlive it was made before it, or this is off. Default on.
+    options& leak_report(bool on) noexcept { return leak_report_ = on, *this; }
     options& network(const testing::network& how) noexcept { return network_ = how, *this; }
     /// Keep the log of every run, not of a failed one only (explore() does that). Default off.
     options& keep_log(bool on) noexcept { return keep_log_ = on, *this; }
@@ -140,6 +146,7 @@ public:
     std::uint32_t slow_turns() const noexcept { return slow_turns_; }
     std::chrono::nanoseconds slow_turns_most() const noexcept { return slow_turns_most_; }
     bool orphan_report() const noexcept { return orphan_report_; }
+    bool leak_report() const noexcept { return leak_report_; }
     bool keep_log() const noexcept { return keep_log_; }
     bool holds() const { return invariant_ == nullptr || invariant_(invariant_user_); }
 
@@ -156,6 +163,7 @@ private:
     testing::network network_;
     strategy strategy_ = strategy::mixed;
     bool orphan_report_ = true;
+    bool leak_report_ = true;
     bool keep_log_ = false;
 };
 
@@ -170,6 +178,7 @@ enum class failure : unsigned char {
     orphans,         // main has ended, and tasks wait for a channel<T> that nobody else has a handle of
     endless,         // more than options::points
     not_stopped,     // tasks that went on after main's end and the cancel
+    leak,            // all has ended, and something that a task made is still there
     ignored_cancel,  // a task that goes on waiting although it is cancelled
     not_the_same,    // a second run with the same seed went another way: see Y2
 };

@@ -24,7 +24,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <source_location>
 
+#include "detail/counted.hpp"
 #include "detail/operation.hpp"
 #include "detail/timer_node.hpp"
 #include "result.hpp"
@@ -45,7 +47,7 @@ namespace detail {
 class tick_source final : public timer_callback {
 public:
     /// Bound to the timers of the worker it is made on. check()s that there is one.
-    explicit tick_source(missed_ticks policy) noexcept;
+    tick_source(missed_ticks policy, counted_kind what, std::source_location at) noexcept;
     tick_source(const tick_source&) = delete;
     tick_source& operator=(const tick_source&) = delete;
     /// check()s that nobody waits.
@@ -79,6 +81,7 @@ private:
     std::uint64_t missed_ = 0;
     const missed_ticks policy_;
     bool resting_ = false;  // delay: the next tick is set when the kept one has been taken
+    const counted counts_;
 };
 
 class [[nodiscard]] tick_operation final : public single_case<tick_operation, result<clock::time_point>> {
@@ -131,10 +134,13 @@ private:
 class timer {
 public:
     /// Stopped: it never fires until reset().
-    timer() noexcept = default;
+    explicit timer(std::source_location at = std::source_location::current()) noexcept
+        : source_(missed_ticks::skip, detail::counted_kind::timer, at) {}
     /// Started.
     template <class Rep, class Period>
-    explicit timer(std::chrono::duration<Rep, Period> d) noexcept {
+    explicit timer(std::chrono::duration<Rep, Period> d,
+                   std::source_location at = std::source_location::current()) noexcept
+        : timer(at) {
         reset(d);
     }
 
@@ -155,7 +161,7 @@ public:
     detail::tick_operation fired() noexcept { return detail::tick_operation(source_); }
 
 private:
-    detail::tick_source source_{missed_ticks::skip};
+    detail::tick_source source_;
 };
 
 /// A tick per period, the first after one period. As a timer it stays where it was made.
@@ -163,9 +169,9 @@ class ticker {
 public:
     /// `period` must be positive.
     template <class Rep, class Period>
-    explicit ticker(std::chrono::duration<Rep, Period> period,
-                    missed_ticks policy = missed_ticks::skip) noexcept
-        : source_(policy) {
+    explicit ticker(std::chrono::duration<Rep, Period> period, missed_ticks policy = missed_ticks::skip,
+                    std::source_location at = std::source_location::current()) noexcept
+        : source_(policy, detail::counted_kind::ticker, at) {
         reset(period);
     }
 

@@ -16,6 +16,9 @@
 #pragma once
 
 #include <cstdint>
+#include <source_location>
+
+#include <runnel/detail/counted.hpp>
 
 namespace runnel::detail {
 
@@ -24,7 +27,8 @@ enum class lane : unsigned char { in, out, call };
 class descriptor {
 public:
     descriptor() noexcept = default;
-    explicit descriptor(int fd) noexcept : fd_(fd), users_(0) {}
+    descriptor(int fd, counted_kind what, std::source_location made_at) noexcept
+        : fd_(fd), users_(0), counts_(what, made_at) {}
     descriptor(descriptor&& other) noexcept;
     descriptor& operator=(descriptor&& other) noexcept;
     ~descriptor();
@@ -45,5 +49,6 @@ private:
 
     int fd_ = -1;
     std::uint64_t users_ = closed_bit;  // 20 bits for each lane, and whether it is closed; atomic in the .cpp
+    counted counts_;                    // until the number is given back
 };
 }

@@ -130,9 +130,10 @@ struct alignas(64) task_block {
     relaxed<task_kind> kind = task_kind::free;
     relaxed<bool> ended = false;
     bool handle_lives = false;
-    bool left_scopes = false;   // owner's: scopes left without join keep it from completing
-    bool routed = false;        // not for just any worker: pinned to one, or a plain thread
-    std::uint16_t refused = 0;  // waits refused in a row, for the brake
+    bool left_scopes : 1 = false;   // owner's: scopes left without join keep it from completing
+    bool routed : 1 = false;        // owner's: not for just any worker: pinned to one, or a plain thread
+    relaxed<bool> counted = false;  // J4 of census.hpp
+    std::uint16_t refused = 0;      // waits refused in a row, for the brake
 
     // What its beginning and end touch:
     task_block* member_prev = nullptr;  // under the lock of member_of
