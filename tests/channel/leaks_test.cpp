@@ -54,13 +54,13 @@ TEST_CASE("leaks: channels of both kinds that go with their last handle are none
     CHECK_MESSAGE(all.ok(), all.what());
 }
 
-TEST_CASE("leaks: channels are told by their places and labels, each with how many there are") {
+TEST_CASE("leaks: channels are told by their places and labels each with how many there are") {
     std::vector<rn::channel<int>> kept;
     std::optional<rn::receiver<int>> end;
     unsigned line = 0;
     const auto run = testing::simulate(testing::options(), [&]() -> rn::task<> {
         line = __LINE__ + 1;
-        for (int i = 0; i < 3; ++i) kept.emplace_back(0U);
+        for (int i = 0; i < 3; ++i) kept.push_back(rn::channel<int>(0));
         kept.push_back(kept.back());
         kept[0].label("jobs");
         kept[1].label("jobs");
@@ -81,7 +81,7 @@ struct question {
     rn::channel<std::shared_ptr<question>> answer;
 };
 
-TEST_CASE("leaks: a channel that holds itself, by a message nobody took, is found") {
+TEST_CASE("leaks: a channel that holds itself by a message nobody took is found") {
     rn::channel<std::shared_ptr<question>> out_of_the_knot;
     const auto ask = [&](bool takes_it) -> rn::task<> {
         rn::channel<std::shared_ptr<question>> questions(1);
@@ -109,7 +109,8 @@ TEST_CASE("leaks: a channel that was there before the run is not looked at") {
     CHECK_MESSAGE(run.ok(), run.what());
 }
 
-TEST_CASE("leaks: channels made before a region go in it, those made in it on any thread") {
+TEST_CASE(
+    "leaks: a channel of before the region ends in it unseen while those made in it end on any thread") {
     std::vector<rn::channel<int>> before(1, rn::channel<int>(0));
     rn::runtime here(support::workers(2));
     const testing::leak_region region;
@@ -131,7 +132,7 @@ rn::task<rn::sender<int>> hand_out_a_sender() {
     co_return std::move(out);
 }
 
-TEST_CASE("child: a runtime whose channel went to another, and a program that keeps one" * doctest::skip()) {
+TEST_CASE("child: a runtime whose channel went to another and a program that keeps one" * doctest::skip()) {
     rn::channel<int> global;
     {
         rn::runtime takes(support::workers(1).name("takes").leak_report(true));
@@ -153,9 +154,9 @@ TEST_CASE("child: a runtime whose channel went to another, and a program that ke
 }
 
 TEST_CASE(
-    "leaks: a runtime says of which channels others have handles when it ends, and only its maker does") {
+    "leaks: a runtime says of which channels others have handles when it ends and only its maker does") {
     const auto end =
-        support::child("child: a runtime whose channel went to another, and a program that keeps one").wait();
+        support::child("child: a runtime whose channel went to another and a program that keeps one").wait();
     CAPTURE(end.printed);
     CHECK(end.exited(0));
     CHECK(end.said(
