@@ -53,10 +53,10 @@ task<> expect_nothing_left_soon(const testing::leak_region& in, std::source_loca
 namespace runnel::testing {
 
 leak_region::leak_region()
-    : counts_(std::make_unique<detail::census_region>(
-          detail::current_steering() != nullptr ? &detail::current_runtime() : nullptr)) {}
+    : counts_(new detail::census_region(detail::current_steering() != nullptr ? &detail::current_runtime()
+                                                                              : nullptr)) {}
 
-leak_region::~leak_region() = default;
+leak_region::~leak_region() { delete counts_; }
 
 std::string leak_region::left() const { return counts_->left().text("  "); }
 }

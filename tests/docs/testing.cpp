@@ -4,9 +4,13 @@
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
 #include <runnel/testing.hpp>
+#include <runnel/testing_leaks.hpp>
+#include <runnel/timer.hpp>
 
 #include <chrono>
 #include <cstdio>
+#include <string>
+#include <vector>
 
 namespace rn = runnel;
 using namespace std::chrono_literals;
@@ -51,4 +55,36 @@ rn::task<> replies_within_an_hour() {
     co_await answer;
 }
 
-int main() { return finds_it() && rn::testing::explore(100, replies_within_an_hour) ? 0 : 1; }
+std::vector<rn::channel<int>> subscribers;  // of the whole service
+
+rn::task<> a_client_comes_and_goes() {
+    rn::channel<int> news(16);
+    news.label("news");
+    subscribers.push_back(news);
+    auto first = co_await rn::with_timeout(1s, news.recv());
+    if (!first) co_return;  // and is a subscriber for ever
+    std::erase(subscribers, news);
+}
+
+bool names_what_is_left() {
+    const auto run = rn::testing::simulate(rn::testing::options(), a_client_comes_and_goes);
+    std::puts(run.what().c_str());
+    const bool as_told =
+        run.what().find("is left:\n    1 channel made at testing.cpp:61 ('news')") != std::string::npos;
+    return run.kind() == rn::testing::failure::leak && as_told;
+}
+
+rn::task<> serve_one_client() {
+    rn::ticker heartbeat(10ms);
+    auto beat = co_await heartbeat.tick();
+    rn::testing::expect(beat.has_value());
+}
+
+void serves_without_leaks() {
+    rn::testing::expect_no_leaks([] { rn::run(rn::options().workers(2), serve_one_client); });
+}
+
+int main() {
+    serves_without_leaks();
+    return finds_it() && rn::testing::explore(100, replies_within_an_hour) && names_what_is_left() ? 0 : 1;
+}

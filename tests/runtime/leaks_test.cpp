@@ -158,24 +158,19 @@ TEST_CASE("leaks: timers and tickers") {
     CHECK(contains(run.what(), "    1 ticker made at " + place_of(line + 1) + "\n"));
 }
 
-rn::task<int> named_seven() {
-    rn::name_task("seven");
-    co_return 7;
-}
-
 TEST_CASE("leaks: a task that has ended is left while its join_handle is kept and is told once") {
     std::vector<rn::join_handle<int>> kept;
     unsigned line = 0;
     const auto keep_two = [&]() -> rn::task<> {
         line = __LINE__ + 1;
-        for (int i = 0; i < 2; ++i) kept.push_back(rn::go(named_seven));
+        for (int i = 0; i < 2; ++i) kept.push_back(rn::go(give_seven));
         co_await testing::wait_until_all_tasks_wait();
     };
     const auto run = testing::simulate(testing::options(), keep_two);
     CAPTURE(run.what());
     CHECK(run.kind() == testing::failure::leak);
-    CHECK(contains(run.what(),
-                   "    2 ended tasks started at " + place_of(line) + " ('seven'), kept by a join_handle\n"));
+    CHECK(
+        contains(run.what(), "    2 ended tasks started at " + place_of(line) + ", kept by a join_handle\n"));
     const auto next = testing::simulate(testing::options(), clean);
     CHECK_MESSAGE(next.ok(), next.what());
     CHECK(kept[0].wait().value() == 7);
@@ -297,8 +292,14 @@ TEST_CASE("leaks: what outlives its runtime is dropped while others count") {
     }
 }
 
+rn::task<int> named_seven() {
+    rn::name_task("seven");
+    co_return 7;
+}
+
 TEST_CASE("child: runtimes and what they leave" * doctest::skip()) {
     std::vector<rn::context> kept;
+    rn::join_handle<int> handle;
     {
         rn::runtime quiet(support::workers(2).name("quiet"));
         rn::runtime tidy(support::workers(2).name("tidy").leak_report(true));
@@ -308,6 +309,8 @@ TEST_CASE("child: runtimes and what they leave" * doctest::skip()) {
             kept.push_back(quiet.spawn(make_context).wait().value());
             (void)tidy.spawn(make_context).wait().value();
         }
+        handle = messy.spawn(named_seven);
+        CHECK(handle.wait().value() == 7);
         (void)tidy.spawn([](rn::context) -> rn::task<> { co_return; }, kept[0]).wait();
     }
     kept.clear();
@@ -321,8 +324,9 @@ TEST_CASE("leaks: a runtime that is told to prints what it leaves when it is des
     const auto end = support::child("child: runtimes and what they leave").wait();
     CAPTURE(end.printed);
     CHECK(end.exited(0));
-    CHECK(end.said("runnel: 'messy' has stopped; of what its tasks made is left:\n  3 contexts made at "
+    CHECK(end.said("runnel: 'messy' has stopped; of what its tasks made is left:\n  1 ended task started at "
                    "leaks_test.cpp:"));
+    CHECK(end.said(" ('seven'), kept by a join_handle\n  3 contexts made at leaks_test.cpp:"));
     CHECK(end.said("runnel: 'program' has stopped; of what its tasks made is left:\n  1 context made at "
                    "leaks_test.cpp:"));
     CHECK(end.times("is left:") == 2);

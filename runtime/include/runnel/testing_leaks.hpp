@@ -14,7 +14,6 @@
 //   L4  what is just ending on another thread is waited for, up to a second, before it counts as left.
 #pragma once
 
-#include <memory>
 #include <source_location>
 #include <string>
 #include <type_traits>
@@ -41,7 +40,7 @@ public:
     std::string left() const;
 
 private:
-    std::unique_ptr<detail::census_region> counts_;
+    detail::census_region* const counts_;  // owned
 };
 }
 
