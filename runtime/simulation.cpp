@@ -270,7 +270,7 @@ void simulation::look_for_orphans() noexcept {
 
 void simulation::look_for_leaks() noexcept {
     const left_objects left = find_left(*core_);
-    if (!left.empty() && kind_ == failure::none && how_.leak_report())
+    if (!left.empty() && how_.leak_report())
         fail(failure::leak, "the run has ended, and of what its tasks made is left:\n" + left.text("    "));
 }
 

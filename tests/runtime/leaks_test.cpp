@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/census.hpp"
 #include "support/child.hpp"
 #include "support/level.hpp"
 #include "support/runtimes.hpp"
@@ -176,6 +177,17 @@ TEST_CASE("leaks: a task that has ended is left while its join_handle is kept an
     CHECK(kept[0].wait().value() == 7);
 }
 
+TEST_CASE("leaks: a task that an earlier run has left is not told again by a later one at the same address") {
+    std::vector<rn::join_handle<int>> kept;
+    for (int i = 0; i < 20; ++i) {
+        const auto run = testing::simulate(testing::options(), [&]() -> rn::task<> {
+            kept.push_back(rn::go(give_seven));
+            co_await testing::wait_until_all_tasks_wait();
+        });
+        CHECK_MESSAGE(contains(run.what(), "    1 ended task started at "), run.what());
+    }
+}
+
 TEST_CASE("leaks: a scope that is left without join ends with its children and is none") {
     const auto all = testing::explore(3, []() -> rn::task<> {
         rn::task_set children;
@@ -295,6 +307,23 @@ TEST_CASE("leaks: what outlives its runtime is dropped while others count") {
 rn::task<int> named_seven() {
     rn::name_task("seven");
     co_return 7;
+}
+
+std::size_t censuses() {
+    std::size_t count = 0;
+    for (auto* each = rn::detail::census::newest(); each != nullptr; each = each->older) ++count;
+    return count;
+}
+
+TEST_CASE("leaks: what is kept for those that are left is used again once they are gone") {
+    kept_context kept;
+    const auto leave_one = [&] {
+        CHECK_FALSE(testing::simulate(testing::options(), [&] { return makers[0](kept); }));
+    };
+    for (int i = 0; i < 3; ++i) leave_one();
+    const std::size_t before = censuses();
+    for (int i = 0; i < 100; ++i) leave_one();
+    CHECK(censuses() == before);
 }
 
 TEST_CASE("child: runtimes and what they leave" * doctest::skip()) {

@@ -128,6 +128,8 @@ struct cancellable {
 context current_context() noexcept;
 context background() noexcept;
 
+// `at`, here and below, is what a report of leaks tells of the context (leak_report() of the options).
+
 /// A child of `parent` that can be cancelled alone. Throws std::bad_alloc. Cost: one allocation, one lock.
 cancellable with_cancel(const context& parent, std::source_location at = std::source_location::current());
 /// A child that cancels itself with errc::deadline_exceeded (its cause: `cause`, when given).

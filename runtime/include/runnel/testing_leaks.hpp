@@ -11,7 +11,8 @@
 // else those that anybody made but simulations: nothing else in the process should make meanwhile what lasts longer.
 //
 //   L3  what was made before the stretch may end in it or not;
-//   L4  what is just ending on another thread is waited for, up to a second, before it counts as left.
+//   L4  what is just ending on another thread is waited for, up to a second, before it counts as left. (Not by a
+//       plain body() that is called on a worker, which must not sleep.)
 #pragma once
 
 #include <source_location>
