@@ -308,13 +308,13 @@ void send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     core_->senders_waiting.enlist(node_, task, ticket);
 }
 
-void send_case::delist() noexcept { core_->senders_waiting.delist(node_); }
+bool send_case::delist() noexcept { return core_->senders_waiting.delist(node_); }
 
 void recv_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     core_->receivers_waiting.enlist(node_, task, ticket);
 }
 
-void recv_case::delist() noexcept { core_->receivers_waiting.delist(node_); }
+bool recv_case::delist() noexcept { return core_->receivers_waiting.delist(node_); }
 
 // --- What public headers call --------------------------------------------------------------------
 

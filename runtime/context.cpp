@@ -188,5 +188,5 @@ void done_operation::enlist(detail::task_block& task, std::uint64_t ticket) noex
     of_->done.enlist(node_, task, ticket);
 }
 
-void done_operation::delist() noexcept { of_->done.delist(node_); }
+bool done_operation::delist() noexcept { return of_->done.delist(node_); }
 }

@@ -276,11 +276,12 @@ void join_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     of_->joiner = &node_;
 }
 
-void join_case::delist() noexcept {
+bool join_case::delist() noexcept {
     if (of_ != nullptr && of_->joiner == &node_) {
         of_->joiner = nullptr;
         node_.prev = &node_;
     }
+    return false;
 }
 
 wait_subject join_case::subject() const noexcept {

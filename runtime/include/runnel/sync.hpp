@@ -20,7 +20,7 @@
 #include "detail/check.hpp"
 #include "detail/operation.hpp"
 #include "detail/relaxed.hpp"
-#include "detail/wait_object.hpp"
+#include "detail/wait_queue.hpp"
 #include "label.hpp"
 #include "result.hpp"
 
@@ -51,30 +51,25 @@ private:
 };
 
 /// What mutex::lock() gives.
-class [[nodiscard]] lock_operation final : public detail::single_case<lock_operation, result<guard>> {
+class [[nodiscard]] lock_operation final
+    : public detail::single_case<lock_operation, result<guard>, detail::queue_case> {
 public:
-    explicit lock_operation(mutex& of) noexcept : of_(&of) {}
+    explicit lock_operation(mutex& of) noexcept;
     lock_operation(lock_operation&&) noexcept = default;
-    result<guard> complete(unsigned) noexcept { return guard(*of_); }
+    result<guard> complete(unsigned) noexcept { return guard(of()); }
 
-    detail::wait_object* object() noexcept override;
     bool try_now(detail::late_wake&) noexcept override;
-    void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
-    void delist() noexcept override;
     detail::wait_subject subject() const noexcept override;
 
 private:
-    mutex* of_;
-    detail::wait_node node_;
+    mutex& of() const noexcept;
 };
 
 /// One owner at a time. Not recursive. May be held over a co_await.
-class mutex : detail::wait_object {
+class mutex : detail::wait_queue {
 public:
-    mutex(std::source_location made_at = std::source_location::current()) noexcept : origin_(made_at) {}
-    mutex(const mutex&) = delete;
-    mutex& operator=(const mutex&) = delete;
-    ~mutex() { detail::check(!taken_ && waiters_.empty(), "mutex: ends while it is held or waited for"); }
+    mutex(std::source_location made_at = std::source_location::current()) noexcept : wait_queue(made_at) {}
+    ~mutex() { detail::check(!taken_ && waiting.empty(), "mutex: ends while it is held or waited for"); }
 
     /// Locks it, waiting while another has it. A select case.
     /// Returns       a guard; an error when the wait was refused or ended, and then it is not locked.
@@ -93,19 +88,19 @@ public:
     bool is_locked() noexcept;
 
     /// Its name in dumps. Threads: any.
-    void label(literal text) noexcept { origin_.set_label(text); }
+    void label(literal text) noexcept { made.set_label(text); }
 
 private:
     friend class guard;
     friend class lock_operation;
     void unlock() noexcept;
 
-    detail::wait_list waiters_;
     bool taken_ = false;
     detail::relaxed<std::uint64_t> owner_ = 0;  // for dumps: the number of the task, if it was one
-    detail::origin origin_;
 };
 
+inline lock_operation::lock_operation(mutex& of) noexcept : single_case(of) {}
+inline mutex& lock_operation::of() const noexcept { return static_cast<mutex&>(*at_); }
 inline void guard::unlock() noexcept {
     if (mutex* const held = std::exchange(of_, nullptr)) held->unlock();
 }
@@ -113,29 +108,21 @@ inline void guard::unlock() noexcept {
 class event;
 
 /// What event::wait() gives.
-class [[nodiscard]] event_operation final : public detail::single_case<event_operation, result<>> {
+class [[nodiscard]] event_operation final
+    : public detail::single_case<event_operation, result<>, detail::queue_case> {
 public:
-    explicit event_operation(event& of) noexcept : of_(&of) {}
+    explicit event_operation(event& of) noexcept;
     event_operation(event_operation&&) noexcept = default;
 
-    detail::wait_object* object() noexcept override;
     bool try_now(detail::late_wake&) noexcept override;
-    void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
-    void delist() noexcept override;
     detail::wait_subject subject() const noexcept override;
-
-private:
-    event* of_;
-    detail::wait_node node_;
 };
 
 /// Something that has happened, or has not yet: a door that stays open once set, until reset.
-class event : detail::wait_object, public detail::named_awaitable<event, event_operation> {
+class event : detail::wait_queue, public detail::named_awaitable<event, event_operation> {
 public:
-    event(std::source_location made_at = std::source_location::current()) noexcept : origin_(made_at) {}
-    event(const event&) = delete;
-    event& operator=(const event&) = delete;
-    ~event() { detail::check(waiters_.empty(), "event: ends while it is waited for"); }
+    event(std::source_location made_at = std::source_location::current()) noexcept : wait_queue(made_at) {}
+    ~event() { detail::check(waiting.empty(), "event: ends while it is waited for"); }
 
     /// Lets all pass who wait now or later. Returns whether this call did it: false if it was set.
     /// Threads: any, also outside a runtime. Cost: O(waiters), all claimed under one short lock.
@@ -157,13 +144,13 @@ public:
     event_operation operation() noexcept { return wait(); }
 
     /// Its name in dumps. Threads: any.
-    void label(literal text) noexcept { origin_.set_label(text); }
+    void label(literal text) noexcept { made.set_label(text); }
 
 private:
     friend class event_operation;
 
-    detail::wait_list waiters_;
     bool set_ = false;
-    detail::origin origin_;
 };
+
+inline event_operation::event_operation(event& of) noexcept : single_case(of) {}
 }

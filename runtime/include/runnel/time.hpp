@@ -63,7 +63,7 @@ public:
     wait_object* object() noexcept final;
     bool try_now(late_wake&) noexcept override;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
-    void delist() noexcept final;
+    bool delist() noexcept final;
     wait_subject subject() const noexcept final { return {"for a deadline", nullptr, 0, node_.when}; }
 
 protected:
