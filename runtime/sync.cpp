@@ -1,4 +1,4 @@
-// sync: mutex and event over the wait protocol. The invariants L1 to L3 are in runnel/sync.hpp.
+// sync: mutex and events over the wait protocol. The invariants L1 to L3 are in runnel/sync.hpp.
 #include <runnel/sync.hpp>
 
 #include <mutex>
@@ -78,4 +78,23 @@ bool event::is_set() noexcept {
 bool event_operation::try_now(late_wake&) noexcept { return static_cast<event&>(*at_).set_; }
 
 wait_subject event_operation::subject() const noexcept { return {"for an event", &at_->made}; }
+
+// --- auto_event ------------------------------------------------------------------------------------
+
+bool auto_event::set() noexcept {
+    late_wake passes;
+    {
+        const std::lock_guard hold(lock);
+        if (set_) return false;
+        set_ = claim_first(waiting, passes) == nullptr;
+    }
+    finish(passes);
+    return true;
+}
+
+bool auto_event_operation::try_now(late_wake&) noexcept {
+    return std::exchange(static_cast<auto_event&>(*at_).set_, false);
+}
+
+wait_subject auto_event_operation::subject() const noexcept { return {"for an event", &at_->made}; }
 }

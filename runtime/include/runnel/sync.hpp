@@ -1,11 +1,11 @@
-// sync: a mutex whose waiters can be cancelled, and an event.
+// sync: a mutex whose waiters can be cancelled, and events.
 //
 //   auto guard = co_await accounts_lock.lock();
 //   if (!guard) co_return;                         // cancelled, and not locked
 //
 //   co_await ready.wait();                         // until somebody has called ready.set()
 //
-// Both are wait objects with a queue. They hold up tasks, never a worker.
+// All are wait objects with a queue. They hold up tasks, never a worker.
 //
 //   L1  fair: unlock() makes the oldest waiter the owner, it does not free the lock for whoever is
 //       faster; so nobody starves, and who was passed over is known;
@@ -27,6 +27,7 @@
 namespace runnel {
 
 class mutex;
+class condition;
 
 /// Holds a mutex; unlocks it at its end. Move-only, and may be moved to another task.
 class [[nodiscard]] guard {
@@ -46,6 +47,7 @@ public:
 private:
     friend class mutex;
     friend class lock_operation;
+    friend class condition;
     explicit guard(mutex& of) noexcept : of_(&of) {}
     mutex* of_;
 };
@@ -153,4 +155,51 @@ private:
 };
 
 inline event_operation::event_operation(event& of) noexcept : single_case(of) {}
+
+class auto_event;
+
+/// What auto_event::wait() gives.
+class [[nodiscard]] auto_event_operation final
+    : public detail::single_case<auto_event_operation, result<>, detail::queue_case> {
+public:
+    explicit auto_event_operation(auto_event& of) noexcept;
+    auto_event_operation(auto_event_operation&&) noexcept = default;
+
+    bool try_now(detail::late_wake&) noexcept override;
+    detail::wait_subject subject() const noexcept override;
+};
+
+/// A door that lets one pass each time it is set, and is closed behind it. Sets that nobody has used yet are one:
+/// "there is something to look at", however often it was said. (semaphore(0) counts them.)
+class auto_event : detail::wait_queue, public detail::named_awaitable<auto_event, auto_event_operation> {
+public:
+    auto_event(std::source_location made_at = std::source_location::current()) noexcept
+        : wait_queue(made_at) {}
+    ~auto_event() { detail::check(waiting.empty(), "auto_event: ends while it is waited for"); }
+
+    /// Lets the one pass that has waited longest, or the next that comes. Returns whether this call made a difference:
+    /// false if it was set already.
+    /// Threads: any, also outside a runtime. Cost: one short lock.
+    bool set() noexcept;
+
+    /// Waits until it is set, and takes that; `co_await work` is the same, and so is `work` in a select or a
+    /// with_timeout().
+    /// Returns       success; an error when the wait was refused or ended, and then it has taken nothing.
+    /// Cancellation  a cancel point on every call, also when it is set.
+    /// Order         first come, first served.
+    /// Threads       a task's. What was written before the set() that lets it pass is seen.
+    /// Cost          one short spin lock; no allocation.
+    auto_event_operation wait() noexcept { return auto_event_operation(*this); }
+    auto_event_operation operation() noexcept { return wait(); }
+
+    /// Its name in dumps. Threads: any.
+    void label(literal text) noexcept { made.set_label(text); }
+
+private:
+    friend class auto_event_operation;
+
+    bool set_ = false;
+};
+
+inline auto_event_operation::auto_event_operation(auto_event& of) noexcept : single_case(of) {}
 }

@@ -196,6 +196,14 @@ inline void finish(const late_wake& wake) noexcept {
     if (wake.task != nullptr) finish(*wake.task, wake.held ? claimed::won_held : claimed::won);
 }
 
+/// Has nobody ended its wait yet? The answer true may be old at once.
+inline bool still_waits(const wait_node& node) noexcept {
+    // relaxed: a claim that matters will come, or has come, by a CAS.
+    const std::uint64_t word = node.task->word.load(std::memory_order_relaxed);
+    return (word & word_bits::epoch_mask) == (node.ticket & word_bits::epoch_mask) &&
+           (word & word_bits::state_mask) == word_bits::armed;
+}
+
 /// A waker's whole act for a popped node: claim it with the index that its ticket carries.
 inline claimed claim(const wait_node& node) noexcept {
     return claim(*node.task, node.ticket, word_bits::code_of(node.ticket));
