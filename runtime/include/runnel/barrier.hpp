@@ -65,8 +65,8 @@ public:
     /// Cost          one short spin lock, the last two; no allocation.
     arrive_operation arrive() noexcept { return arrive_operation(*this); }
 
-    /// One task fewer takes part, from this round on: for one that has not arrived, and will not. Completes the round if
-    /// only that one was missing. More often than there are parties is misuse: check()ed. Threads: any.
+    /// One task fewer takes part, from this round on: for one that has not arrived, and will not. Completes the
+    /// round if only that one was missing. More often than there are parties is misuse: check()ed. Threads: any.
     void leave() noexcept;
 
     /// How many rounds are complete. Threads: any.

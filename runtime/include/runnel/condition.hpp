@@ -62,7 +62,10 @@ public:
     /// Order         first come, first served.
     /// Threads       a task's. All who wait at the same time use the same mutex.
     /// Cost          a frame of about 400 bytes from the worker's list; two short spin locks.
-    task<result<>> wait(guard& held);
+    task<result<>> wait(guard& held) {
+        detail::check(static_cast<bool>(held), "condition: wait() with a guard that holds nothing");
+        return unlock_and_wait(held);
+    }
 
     /// Wakes the one that has waited longest, if any; says whether there was one. Best called under the mutex.
     /// Threads: any, also outside a runtime. Cost: one short lock.
@@ -76,10 +79,10 @@ public:
 private:
     friend class detail::notified_operation;
     bool notify_first(detail::claimed_tasks& woken) noexcept;
+    task<result<>> unlock_and_wait(guard& held);
 };
 
-inline task<result<>> condition::wait(guard& held) {
-    detail::check(static_cast<bool>(held), "condition: wait() with a guard that holds nothing");
+inline task<result<>> condition::unlock_and_wait(guard& held) {
     mutex& of = *held.of_;
     detail::notified_operation notified(*this);
     held.unlock();
