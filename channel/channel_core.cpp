@@ -53,19 +53,6 @@ void claim_all(wait_list& waiting, winners& woken) noexcept {
         woken.add(task, claim(*node));
     }
 }
-
-/// Asked by the thread that gives up the last sender.
-errc how_the_producer_ended() noexcept {
-    switch (how_left()) {
-        case leaving::by_exception:
-            return errc::producer_failed;
-        case leaving::cancelled:
-            return errc::producer_cancelled;
-        case leaving::normally:
-            break;
-    }
-    return errc::closed;
-}
 }
 
 class alignas(16) channel_core final : public wait_object {

@@ -60,6 +60,8 @@ context current_context() noexcept {
 }
 
 namespace detail {
+context root_context() noexcept { return context_access::share(&current_runtime().root()); }
+
 /// From now; saturated, so that a duration too long to count never ends.
 static clock::time_point deadline_in(clock::duration in) noexcept {
     const nanoseconds_t now = clock_now();

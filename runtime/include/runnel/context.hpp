@@ -145,6 +145,8 @@ template <class Rep, class Period>
 constexpr clock::duration saturated(std::chrono::duration<Rep, Period> in) noexcept {
     return clock::duration(saturated_nanoseconds(in));
 }
+/// The one that all tasks of the runtime that runs this descend from; it ends with the runtime.
+context root_context() noexcept;
 cancellable with_timeout_of(const context& parent, clock::duration in, std::error_code cause);
 
 /// Waits that nothing ends early: a limit around one would be a lie.

@@ -53,6 +53,10 @@
 #include "wait_object.hpp"
 #include "worker_local.hpp"
 
+namespace runnel {
+enum class errc;
+}
+
 namespace runnel::detail {
 
 class runtime_core;
@@ -286,6 +290,8 @@ nanoseconds_t tick_time() noexcept;
 /// How the code that asks is being left: by an exception (also the one that ended the task whose arguments
 /// are just destroyed), because its task is cancelled, or neither. Threads: any.
 leaving how_left() noexcept;
+/// The same as the reason for which a channel closes or a promise is broken. Asked by who gives up the last handle.
+errc how_the_producer_ended() noexcept;
 /// The runtime that the running task belongs to.
 runtime_core& current_runtime() noexcept;
 
