@@ -8,7 +8,8 @@
 //       that waits tries it anew;
 //   U3  whoever gets success sees what f wrote.
 //
-// After std::call_once. Not taken: Go's rule that a panic counts as done: all others would go on without what they need.
+// After std::call_once. Not taken: Go's rule that a panic counts as done: all others would go on without what they
+// need.
 #pragma once
 
 #include "detail/operation.hpp"
