@@ -23,8 +23,9 @@ void by_chance::begin(unsigned threads) {
     for (unsigned i = 0; i < threads; ++i) {
         const unsigned other = chance_.below(i + 1);
         priority_[i] = priority_[other];
-        priority_[other] = changes + 1 + i;
+        priority_[other] = static_cast<int>(i);
     }
+    lowest_ = 0;
     // How long the run will be is not known, so a length is drawn first: the seed alone says all.
     const unsigned length = 4U << chance_.below(8);
     for (unsigned& each : change_at_) each = chance_.below(length);
@@ -42,8 +43,13 @@ unsigned by_chance::thread(unsigned ready, int running) {
     if (!priorities_) return nth_bit(ready, chance_.below(static_cast<unsigned>(std::popcount(ready))));
     for (unsigned i = 0; i < changes; ++i)
         if (change_at_[i] == step_)
-            priority_[running >= 0 ? static_cast<unsigned>(running) : highest(ready)] = i;
+            priority_[running >= 0 ? static_cast<unsigned>(running) : highest(ready)] = --lowest_;
     return highest(ready);
+}
+
+unsigned by_chance::other(unsigned ready, unsigned running) {
+    priority_[running] = --lowest_;
+    return thread(ready & ~(1U << running), -1);
 }
 
 unsigned by_chance::pick(unsigned count) {
@@ -69,6 +75,11 @@ unsigned every::thread(unsigned ready, int running) {
     if (may_stay && taken-- == 0) return static_cast<unsigned>(running);
     preempted_ += may_stay;
     return nth_bit(others, taken);
+}
+
+unsigned every::other(unsigned ready, unsigned running) {
+    const unsigned above = ready & ~((2U << running) - 1);
+    return nth_bit(above != 0 ? above : ready, 0);
 }
 
 unsigned every::pick(unsigned count) {

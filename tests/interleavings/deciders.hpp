@@ -27,6 +27,7 @@ public:
     void seed(std::uint64_t seed);
     void begin(unsigned threads) override;
     unsigned thread(unsigned ready, int running) override;
+    unsigned other(unsigned ready, unsigned running) override;
     unsigned pick(unsigned count) override;
 
 private:
@@ -35,7 +36,8 @@ private:
 
     runnel::detail::seeded chance_{0};
     bool priorities_ = false;
-    unsigned priority_[threads_max] = {};
+    int priority_[threads_max] = {};
+    int lowest_ = 0;
     unsigned change_at_[changes] = {};
     unsigned step_ = 0;
 };
@@ -45,6 +47,7 @@ public:
     every(unsigned preemptions, unsigned old_values) : preemptions_(preemptions), old_values_(old_values) {}
     void begin(unsigned threads) override;
     unsigned thread(unsigned ready, int running) override;
+    unsigned other(unsigned ready, unsigned running) override;
     unsigned pick(unsigned count) override;
     /// On to the next run. False: that was the last.
     bool next();
@@ -73,6 +76,7 @@ public:
         by_.begin(threads);
     }
     unsigned thread(unsigned ready, int running) override { return note(by_.thread(ready, running)); }
+    unsigned other(unsigned ready, unsigned running) override { return note(by_.other(ready, running)); }
     unsigned pick(unsigned count) override { return note(by_.pick(count)); }
     path taken;
 
@@ -88,6 +92,7 @@ class given final : public decider {
 public:
     explicit given(path decisions) : decisions_(std::move(decisions)) {}
     unsigned thread(unsigned ready, int running) override;
+    unsigned other(unsigned ready, unsigned running) override { return thread(ready & ~(1U << running), -1); }
     unsigned pick(unsigned count) override;
 
 private:

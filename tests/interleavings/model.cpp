@@ -51,7 +51,8 @@ void model::forget() {
     known_ = 0;
     width_ = threads_max;
     views_.clear();
-    steps_ = 0;
+    steps_ = in_a_row_ = 0;
+    patience_ = small_->patience();
     failed_ = nullptr;
     ++round_;
 }
@@ -95,7 +96,11 @@ void model::point() {
     if (self.chosen) {
         self.chosen = false;
     } else {
-        arrive_at((ready_ & (ready_ - 1)) == 0 ? now_ : by_->thread(ready_, static_cast<int>(now_)));
+        unsigned next = now_;
+        if ((ready_ & (ready_ - 1)) != 0)
+            next = ++in_a_row_ <= patience_ ? by_->thread(ready_, static_cast<int>(now_))
+                                            : by_->other(ready_, now_);
+        arrive_at(next);
         threads_[now_].chosen = false;
     }
     if (++steps_ > steps_max) fail("no end in sight");
@@ -122,6 +127,7 @@ void model::arrive_at(unsigned next) {
     if (next == now_) return;
     thread& self = threads_[now_];
     now_ = next;
+    in_a_row_ = 0;
     other.stack.go_on(self.stack);
 }
 

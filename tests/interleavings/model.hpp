@@ -16,6 +16,7 @@
 //   6  An access to a plain<T> that another thread has written (or read, for a write), and not before this one in
 //      the sense of 3, is a race, and a failure.
 //   7  A thread that reads the same store at the same place again and again spins: it goes on when there is another.
+//      One that has made many accesses in a row gives way, for it may wait for another in a longer loop: fairness.
 //   8  Nobody can go on: the program says whether that is rest or a failure.
 //
 //   W1  every behaviour shown is one that C++20 allows: what fails here can fail;
@@ -64,6 +65,8 @@ public:
     virtual void at_end() {}
     /// Nobody can go on. Null: as it should be, at_end() follows.
     virtual const char* at_rest() { return "nobody can go on"; }
+    /// How many accesses a thread makes in a row, at most, while others could go on.
+    virtual unsigned patience() const { return 1'000; }
 };
 
 /// Says who is next and what a load reads.
@@ -73,6 +76,8 @@ public:
     virtual void begin(unsigned /*threads*/) {}
     /// One of the bits of `ready`. `running`: who has just gone, -1 when that one cannot go on.
     virtual unsigned thread(unsigned ready, int running) = 0;
+    /// The same, when `running` has gone on for so long that another has to: fairness.
+    virtual unsigned other(unsigned ready, unsigned running) = 0;
     /// Below `count`, which is at least 2: 0 for the newest store.
     virtual unsigned pick(unsigned count) = 0;
 };
@@ -200,6 +205,8 @@ private:
     unsigned ready_ = 0;  // a bit for each thread
     unsigned width_ = 0;  // of views: threads and locations up to now
     unsigned steps_ = 0;
+    unsigned in_a_row_ = 0;
+    unsigned patience_ = 0;
     const char* failed_ = nullptr;
     fiber home_;
     thread threads_[threads_max];
