@@ -53,6 +53,7 @@ void model::forget() {
     views_.clear();
     steps_ = in_a_row_ = 0;
     patience_ = small_->patience();
+    stores_after_loads_ = small_->stores_after_loads();
     failed_ = nullptr;
     ++round_;
 }
@@ -247,6 +248,7 @@ value model::load(const void* address, unsigned bytes, order how, place where) {
     self.saw = mine;
     if (how == order::seq_cst) at.seq_cst = mine;
     const stored& from = at.stores[index];
+    if (how == order::relaxed) at.read[now_] = self.view[now_];
     if (acquires(how)) acquire(from);
     note("load", how, where, at, from.what, 0, static_cast<unsigned>(at.stores.size() - 1 - index));
     return from.what;
@@ -257,6 +259,10 @@ void model::store(void* address, unsigned bytes, value what, order how, place wh
     point();
     location& at = find(address, bytes);
     threads_[now_].looked_at = nullptr;
+    if (stores_after_loads_ && how == order::relaxed)
+        for (unsigned i = 0; i < count_; ++i)
+            if (i != now_ && threads_[now_].view[i] < at.read[i])
+                fail("a slot is written that another thread may still read");
     publish(append(at, what), releases(how), nullptr);
     if (how == order::seq_cst) at.seq_cst = static_cast<stamp>(at.stores.size() - 1);
     note("store", how, where, at, 0, what);
@@ -386,13 +392,11 @@ long model::futex_wake(const void* address, std::uint32_t most) {
 order model::actual(order given, place where, side which, site::kind does) {
     if (seen != nullptr) [[unlikely]]
         note_site(given, where, which, does);
-    const site* const at = wrong.at;
-    if (at == nullptr) [[likely]]
-        return given;
-    if (at->line != where.line() || at->column != where.column() || at->which != which ||
-        at->file != where.file_name())
-        return given;
-    return wrong.weaker;
+    for (const fault::weakened& each : {wrong.one, wrong.another}) {
+        if (each.at == nullptr) break;
+        if (each.is(where, which)) return each.to;
+    }
+    return given;
 }
 
 void model::note_site(order given, place where, side which, site::kind does) {

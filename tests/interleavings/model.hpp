@@ -67,6 +67,9 @@ public:
     virtual const char* at_rest() { return "nobody can go on"; }
     /// How many accesses a thread makes in a row, at most, while others could go on.
     virtual unsigned patience() const { return 1'000; }
+    /// Is each relaxed store to come after what other threads have loaded before from there, in the sense of 3? If not,
+    /// a machine may let them read it: the load buffering that is not shown (W2).
+    virtual bool stores_after_loads() const { return false; }
 };
 
 /// Says who is next and what a load reads.
@@ -97,8 +100,16 @@ struct site {
 };
 
 struct fault {
-    const site* at = nullptr;
-    order weaker = order::relaxed;
+    struct weakened {
+        const site* at = nullptr;
+        order to = order::relaxed;
+        bool is(place where, side which) const {
+            return at->line == where.line() && at->column == where.column() && at->which == which &&
+                   at->file == where.file_name();
+        }
+    };
+    weakened one = {};
+    weakened another = {};  // with the first: two that cover each other
     bool no_wake = false;
 };
 
@@ -207,6 +218,7 @@ private:
     unsigned steps_ = 0;
     unsigned in_a_row_ = 0;
     unsigned patience_ = 0;
+    bool stores_after_loads_ = false;
     const char* failed_ = nullptr;
     fiber home_;
     thread threads_[threads_max];

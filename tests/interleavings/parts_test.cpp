@@ -52,11 +52,13 @@ TEST_CASE("interleavings: a full run queue loses no task while a thief copies") 
     const report seen = explore("full queue", by_seeds(runs(3'000, 200'000)), [] { return full_queue(); });
     CHECK_MESSAGE(seen.ok(), seen.what());
     all("full queue", {1, 0}, {2, 0}, [] { return full_queue(); });
+    all("two rings", {1, 0}, {2, 0}, [] { return two_rings(); });
 }
 
 TEST_CASE("interleavings: the last branch of a fork deque goes to the owner or to one thief") {
     by_chance("last branch", [] { return last_branch(1); });
     by_chance("last branch of three", [] { return last_branch(2); });
+    by_chance("full deque", [] { return full_deque(); });
     all("last branch", {3, 3}, {4, 3}, [] { return last_branch(1); });
     all("last branch of three", {2, 1}, {3, 1}, [] { return last_branch(2); });
 }

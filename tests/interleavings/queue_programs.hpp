@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <iterator>
 
 #include "model.hpp"
 
@@ -56,6 +57,7 @@ class owner_and_thieves final : public program {
 public:
     explicit owner_and_thieves(unsigned thieves) : thieves_(thieves) {}
     unsigned threads() const override { return 1 + thieves_; }
+    bool stores_after_loads() const override { return true; }
     void thread(unsigned index) override {
         if (index == 0) {
             queues_[0].push(filled(all_[0]));
@@ -95,6 +97,7 @@ public:
         for (std::size_t i = 0; i + 1 < run_queue::capacity; ++i) queue_.push(filled(all_[i]));
     }
     unsigned threads() const override { return 2; }
+    bool stores_after_loads() const override { return true; }
     void thread(unsigned index) override {
         if (index == 0) {
             push(all_[run_queue::capacity - 1]);
@@ -124,6 +127,36 @@ private:
     run_queue queue_;
     run_queue thief_;
     job all_[run_queue::capacity + 2];
+};
+
+/// A thief's own ring is full, until another steals from it; then the first writes where that one has read.
+class two_rings final : public program {
+public:
+    two_rings() {
+        std::size_t next = 0;
+        for (std::size_t i = 0; i < run_queue::capacity; ++i) middle_.push(filled(all_[next++]));
+        for (std::size_t i = 0; i < more; ++i) from_.push(filled(all_[next++]));
+    }
+    unsigned threads() const override { return 2; }
+    bool stores_after_loads() const override { return true; }
+    void thread(unsigned index) override {
+        if (index == 0)
+            from_.steal_into(middle_);
+        else
+            middle_.steal_into(to_);
+    }
+    void at_end() override {
+        for (run_queue* const each : {&from_, &middle_, &to_})
+            while (task_block* const task = each->pop()) take(task);
+        expect_all_taken(all_);
+    }
+
+private:
+    static constexpr std::size_t more = 8;
+    run_queue from_;
+    run_queue middle_;
+    run_queue to_;
+    job all_[run_queue::capacity + more];
 };
 
 /// The owner and thieves meet at the last branch, again and again.
@@ -167,6 +200,38 @@ private:
     const unsigned thieves_;
     fork_deque forks_;
     fork_branch all_[3];
+};
+
+/// The deque is full until a thief has taken the oldest; then the owner writes where that one has read.
+class full_deque final : public program {
+public:
+    full_deque() {
+        for (std::size_t i = 0; i < std::size(all_) - 1; ++i) push(i);
+    }
+    unsigned threads() const override { return 2; }
+    bool stores_after_loads() const override { return true; }
+    void thread(unsigned index) override {
+        if (index == 0)
+            pushed_ = push(std::size(all_) - 1);
+        else
+            stolen_ = forks_.steal();
+    }
+    void at_end() override {
+        expect(stolen_ == &all_[0], "a thief that was alone with it did not get the oldest branch");
+        std::size_t left = 0;
+        while (forks_.pop() != nullptr) ++left;
+        expect(left + 1 == std::size(all_) - !pushed_, "a branch was lost");
+    }
+
+private:
+    bool push(std::size_t index) {
+        all_[index].filled.set(1);
+        return forks_.push(all_[index]);
+    }
+    fork_deque forks_;
+    fork_branch all_[fork_deque::capacity + 1];
+    fork_branch* stolen_ = nullptr;
+    bool pushed_ = false;
 };
 
 /// Two push, one of them a batch; two take.
