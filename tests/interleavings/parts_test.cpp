@@ -37,8 +37,9 @@ void all(const std::string& name, bounds short_form, bounds full_form, Make make
     const report seen = explore(name, all_with(preemptions, old_values, UINT64_MAX), make);
     CHECK_MESSAGE(seen.ok(), seen.what());
     CHECK(seen.complete);
-    MESSAGE(name << ": " << seen.runs << " interleavings with at most " << preemptions << " preemptions and "
-                 << old_values << " old values");
+    if (support::full())
+        MESSAGE(name << ": " << seen.runs << " interleavings with at most " << preemptions
+                     << " preemptions and " << old_values << " old values");
 }
 
 TEST_CASE("interleavings: an owner and thieves of a run queue hand out each task once and filled") {
@@ -102,12 +103,17 @@ TEST_CASE("interleavings: what a task makes ready is run by its worker or by ano
     all("spawned on two", {1, 0}, {1, 1}, [] { return spawned(2); });
 }
 
+TEST_CASE("interleavings: the wake for a backlog is a hint that can be lost and only by an old value") {
+    all("backlog", {2, 0}, {3, 0}, [] { return backlog(); });
+    const report seen = explore("backlog", by_seeds(100'000), [] { return backlog(); });
+    CHECK_MESSAGE(seen.failure() == "a task waits behind a busy worker", seen.what());
+}
+
 /// How many runs it takes to see that; 0 when it is not seen.
 template <class Make>
 std::uint64_t found_after(const std::string& name, const std::string& failure, Make make, fault wrong = {}) {
     const report seen = explore(name, by_seeds(100'000, wrong), make);
     CHECK_MESSAGE(seen.failure() == failure, seen.what());
-    MESSAGE(name << ": found in run " << seen.runs);
     return seen.ok() ? 0 : seen.runs;
 }
 
@@ -115,8 +121,7 @@ const std::string in_injector = "a task waits in the injector while a worker sle
 
 TEST_CASE("mistakes: a searcher that comes back as nobody leaves a task waiting") {
     const mistakes wrong{.come_back_as_nobody = true};
-    CHECK(found_after("I4, three tasks", in_injector, [&] { return injected(2, 3, wrong); }) != 0);
-    CHECK(found_after("I4, three workers", in_injector, [&] { return injected(3, 2, wrong); }) != 0);
+    CHECK(found_after("I4", in_injector, [&] { return injected(3, 2, wrong); }) != 0);
 }
 
 TEST_CASE("mistakes: sleep without a second look leaves a task waiting") {

@@ -176,6 +176,8 @@ protected:
     job jobs[jobs_max];
     std::size_t used = 0;
 
+    bool at_quiet() const { return at_quiet_; }
+
 private:
     void wake(int sleeper) {
         if (sleeper >= 0) workers_[sleeper].unpark();
@@ -302,6 +304,30 @@ protected:
 private:
     const unsigned count_;
     runnel::detail::atomic<int> last_done_{0};
+};
+
+/// Of two tasks that were injected together the last waits for the first: a worker that has taken both runs the last
+/// first, and the other one is to be woken for the backlog (R2).
+class backlog final : public little_runtime {
+public:
+    backlog() : little_runtime(2, 1, {}) {}
+    const char* at_rest() override {
+        const char* const wrong_anyway = little_runtime::at_rest();
+        return wrong_anyway != nullptr || at_quiet() ? wrong_anyway : "a task waits behind a busy worker";
+    }
+
+protected:
+    void visit(unsigned) override {
+        for (int i = 0; i < 2; ++i) inject(fresh());
+    }
+    void body(std::size_t number, little_worker&) override {
+        if (number == 0) first_done_.store(1, std::memory_order_release);
+        if (number == 1)
+            while (first_done_.load(std::memory_order_acquire) == 0) {}
+    }
+
+private:
+    runnel::detail::atomic<int> first_done_{0};
 };
 
 /// Two visitors send each worker a message.
