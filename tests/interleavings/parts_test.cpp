@@ -15,9 +15,11 @@ using namespace interleavings;
 
 namespace {
 
+constexpr bool slow_build = support::sanitized || !support::optimized;
+
 std::uint64_t runs(std::uint64_t short_form, std::uint64_t full_form) {
     const std::uint64_t wanted = support::scaled(short_form, full_form);
-    return support::sanitized ? wanted / 20 : wanted;
+    return slow_build ? wanted / 20 : wanted;
 }
 
 template <class Make>
@@ -33,7 +35,11 @@ struct bounds {
 
 template <class Make>
 void all(const std::string& name, bounds short_form, bounds full_form, Make make) {
-    const auto [preemptions, old_values] = support::full() && !support::sanitized ? full_form : short_form;
+    auto [preemptions, old_values] = support::full() && !slow_build ? full_form : short_form;
+    if (slow_build && old_values != 0)
+        --old_values;
+    else if (slow_build && preemptions > 1)
+        --preemptions;
     const report seen = explore(name, all_with(preemptions, old_values, UINT64_MAX), make);
     CHECK_MESSAGE(seen.ok(), seen.what());
     CHECK(seen.complete);
