@@ -19,6 +19,7 @@
 #include "sleep_programs.hpp"
 #include "support/build_kind.hpp"
 #include "support/level.hpp"
+#include "support/watchdog.hpp"
 
 using namespace interleavings;
 
@@ -199,11 +200,12 @@ const row* row_of(const site& at) {
 
 constexpr std::uint64_t runs_to_find = 20'000;
 std::uint64_t runs_in_vain() {
-    return support::sanitized || !support::optimized ? 50 : support::scaled<std::uint64_t>(1'000, 200'000);
+    return support::sanitized || !support::optimized ? 50 : support::scaled<std::uint64_t>(1'000, 50'000);
 }
 
 void check_site(const part& in, const std::vector<site>& all, const site& at) {
     INFO(at.name, " at line ", at.line);
+    support::watchdog::instance().allow(support::watchdog::limit() * (support::full() ? 10 : 1));
     const row* const known = row_of(at);
     REQUIRE(known != nullptr);
     for (const order to : weaker_than(at)) {

@@ -10,6 +10,7 @@
 #include "sleep_programs.hpp"
 #include "support/build_kind.hpp"
 #include "support/level.hpp"
+#include "support/watchdog.hpp"
 
 using namespace interleavings;
 
@@ -22,9 +23,15 @@ std::uint64_t runs(std::uint64_t short_form, std::uint64_t full_form) {
     return slow_build ? wanted / 20 : wanted;
 }
 
+/// Each search has a test's time for itself.
+void allow_time() {
+    support::watchdog::instance().allow(support::watchdog::limit() * (support::full() ? 10 : 1));
+}
+
 template <class Make>
 void by_chance(const std::string& name, Make make) {
-    const report seen = explore(name, by_seeds(runs(100'000, 5'000'000)), make);
+    allow_time();
+    const report seen = explore(name, by_seeds(runs(100'000, 2'000'000)), make);
     CHECK_MESSAGE(seen.ok(), seen.what());
 }
 
@@ -35,6 +42,7 @@ struct bounds {
 
 template <class Make>
 void all(const std::string& name, bounds short_form, bounds full_form, Make make) {
+    allow_time();
     auto [preemptions, old_values] = support::full() && !slow_build ? full_form : short_form;
     if (slow_build && old_values != 0)
         --old_values;
@@ -56,7 +64,7 @@ TEST_CASE("interleavings: an owner and thieves of a run queue hand out each task
 }
 
 TEST_CASE("interleavings: a full run queue loses no task while a thief copies") {
-    const report seen = explore("full queue", by_seeds(runs(3'000, 200'000)), [] { return full_queue(); });
+    const report seen = explore("full queue", by_seeds(runs(3'000, 100'000)), [] { return full_queue(); });
     CHECK_MESSAGE(seen.ok(), seen.what());
     all("full queue", {1, 0}, {2, 0}, [] { return full_queue(); });
     all("two rings", {1, 0}, {2, 0}, [] { return two_rings(); });
