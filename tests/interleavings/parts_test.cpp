@@ -31,7 +31,7 @@ void allow_time() {
 template <class Make>
 void by_chance(const std::string& name, Make make) {
     allow_time();
-    const report seen = explore(name, by_seeds(runs(100'000, 2'000'000)), make);
+    const report seen = explore(name, by_seeds(runs(100'000, 1'000'000)), make);
     CHECK_MESSAGE(seen.ok(), seen.what());
 }
 
