@@ -115,9 +115,8 @@ const row table[] = {
     {"little_worker::sleep change seq_cst", "", "acq_rel acquire release", releases_nothing},
     {"little_worker::sleep failed load seq_cst", "", "acquire relaxed",
      "covered: the exchange that follows acquires", "little_worker::sleep change seq_cst #2"},
-    {"little_worker::sleep change seq_cst #2", "", "acq_rel acquire release",
-     "covered: the CAS that has failed, or the driver's, has acquired",
-     "little_worker::sleep failed load seq_cst"},
+    {"little_worker::sleep change seq_cst #2", "release", "acq_rel acquire",
+     "too strong: it must see what a second waker wrote, and has nothing to tell"},
 };
 
 struct part {
@@ -134,12 +133,13 @@ std::vector<part> parts() {
     const auto counting = by("two lock and one tries", [] { return counters(2, true); });
     const auto one = by("one injected", [] { return injected(2, 1); });
     const auto two = by("two injected", [] { return injected(2, 2); });
-    const auto messages = by("posted", [] { return posted(); });
+    const auto messages = by("posted", [] { return posted(2); });
+    const auto to_one = by("posted to one", [] { return posted(1); });
     return {
         {"runtime/run_queue.hpp",
          {by("one thief", [] { return owner_and_thieves(1); }),
           by("two thieves", [] { return owner_and_thieves(2); }),
-          by("full queue", [] { return full_queue(); }), by("two rings", [] { return two_rings(); })}},
+          by("full queue", [] { return full_queue(1); }), by("two rings", [] { return two_rings(); })}},
         {"runtime/fork_deque.hpp",
          {by("last branch", [] { return last_branch(1); }),
           by("last branch of three", [] { return last_branch(2); }),
@@ -153,7 +153,7 @@ std::vector<part> parts() {
         {"runtime/futex_driver.cpp",
          {by("one letter", [] { return letters(1); }), by("two letters", [] { return letters(2); }),
           messages}},
-        {"interleavings/sleep_programs.hpp", {messages, one, two}},
+        {"interleavings/sleep_programs.hpp", {messages, to_one, one, two}},
     };
 }
 
@@ -183,11 +183,13 @@ bool lists(const char* orders, order one) {
     return (" " + std::string(orders) + " ").find(" " + std::string(name_of(one)) + " ") != std::string::npos;
 }
 
-/// What fails first, empty when nothing does.
+/// What fails first, empty when nothing does. A few runs of all programs first: some find at once what others do not.
 std::string look(const part& in, const fault& wrong, std::uint64_t runs) {
-    for (const auto& program : in.programs) {
-        const report seen = program(by_seeds(runs, wrong));
-        if (!seen.ok()) return seen.what().substr(0, seen.what().find('\n'));
+    for (std::uint64_t some = std::min<std::uint64_t>(runs, 1'000); some <= runs; some *= 5) {
+        for (const auto& program : in.programs) {
+            const report seen = program(by_seeds(some, wrong));
+            if (!seen.ok()) return seen.what().substr(0, seen.what().find('\n'));
+        }
     }
     return {};
 }
@@ -198,9 +200,9 @@ const row* row_of(const site& at) {
     return found != std::end(table) ? found : nullptr;
 }
 
-constexpr std::uint64_t runs_to_find = 20'000;
+constexpr std::uint64_t runs_to_find = 125'000;
 std::uint64_t runs_in_vain() {
-    return support::sanitized || !support::optimized ? 50 : support::scaled<std::uint64_t>(1'000, 50'000);
+    return support::sanitized || !support::optimized ? 50 : support::scaled<std::uint64_t>(1'000, 25'000);
 }
 
 void check_site(const part& in, const std::vector<site>& all, const site& at) {
@@ -209,7 +211,7 @@ void check_site(const part& in, const std::vector<site>& all, const site& at) {
     const row* const known = row_of(at);
     REQUIRE(known != nullptr);
     for (const order to : weaker_than(at)) {
-        INFO("made ", name_of(to));
+        INFO("made ", std::string(name_of(to)));
         const bool to_find = lists(known->found, to);
         CHECK(to_find != lists(known->not_found, to));
         const std::string seen = look(in, {.one = {&at, to}}, to_find ? runs_to_find : runs_in_vain());
@@ -236,7 +238,7 @@ TEST_CASE("orders: of each access it is known whether a weaker order is found an
         }
     }
     for (const row& each : table)
-        CHECK_MESSAGE(met.contains(each.site), each.site << " is not in the source any more");
+        CHECK_MESSAGE(met.contains(each.site), std::string(each.site) << " is not in the source any more");
     CHECK(met.size() == std::size(table));
 }
 }

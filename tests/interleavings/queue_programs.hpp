@@ -89,14 +89,14 @@ private:
 /// elsewhere, with the older half, as in worker.cpp.
 class full_queue final : public program {
 public:
-    full_queue() {
+    explicit full_queue(unsigned thieves) : thieves_(thieves) {
         for (std::size_t i = 0; i < run_queue::capacity / 2; ++i) {
             queue_.push(all_[0]);
             queue_.pop();
         }
         for (std::size_t i = 0; i + 1 < run_queue::capacity; ++i) queue_.push(filled(all_[i]));
     }
-    unsigned threads() const override { return 2; }
+    unsigned threads() const override { return 1 + thieves_; }
     bool stores_after_loads() const override { return true; }
     void thread(unsigned index) override {
         if (index == 0) {
@@ -105,12 +105,12 @@ public:
             take(queue_.pop());
             push(all_[run_queue::capacity + 1]);
         } else {
-            queue_.steal_into(thief_);
-            take(thief_.pop());
+            queue_.steal_into(thief_[index - 1]);
+            take(thief_[index - 1].pop());
         }
     }
     void at_end() override {
-        for (run_queue* const each : {&queue_, &thief_})
+        for (run_queue* const each : {&queue_, &thief_[0], &thief_[1]})
             while (task_block* const task = each->pop()) take(task);
         expect_all_taken(all_);
     }
@@ -124,8 +124,9 @@ private:
         take(&work);
     }
 
+    const unsigned thieves_;
     run_queue queue_;
-    run_queue thief_;
+    run_queue thief_[2];
     job all_[run_queue::capacity + 2];
 };
 

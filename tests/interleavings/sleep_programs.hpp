@@ -239,7 +239,7 @@ inline task_block* little_worker::find_task() {
 
 inline task_block* little_worker::search() {
     if (!searching_) {
-        if (!core_->idle.start_searching()) return nullptr;
+        if (core_->worker_count < 2 || !core_->idle.start_searching()) return nullptr;
         searching_ = true;
     }
     for (unsigned i = 1; i < core_->worker_count; ++i) {
@@ -330,17 +330,15 @@ private:
     runnel::detail::atomic<int> first_done_{0};
 };
 
-/// Two visitors send each worker a message.
+/// Two visitors send the first worker a message each, and one of them the last worker another.
 class posted final : public little_runtime {
 public:
-    explicit posted(mistakes which = {}) : little_runtime(2, 2, which) {
-        for (int i = 0; i < 3; ++i) fresh();
-    }
+    explicit posted(unsigned workers, mistakes which = {}) : little_runtime(workers, 2, which) { used = 3; }
 
 protected:
     void visit(unsigned visitor) override {
         worker(0).post(filled(jobs[visitor]));
-        if (visitor == 1) worker(1).post(filled(jobs[2]));
+        if (visitor == 1) worker(worker_count - 1).post(filled(jobs[2]));
     }
 };
 
