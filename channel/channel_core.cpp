@@ -39,6 +39,7 @@
 #include <mutex>
 
 #include <runnel/channel.hpp>
+#include <runnel/detail/tracing.hpp>
 #include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
@@ -206,6 +207,8 @@ bool channel_core::close(std::error_code cause) noexcept {
         // release: pairs with the acquire in closed(), for who asks without the lock.
         closed_.store(true, std::memory_order_release);
     }
+    if (traced()) [[unlikely]]
+        trace_done("close", *this, made);
     wake_all();
     return true;
 }
@@ -300,6 +303,8 @@ bool channel_case::try_once() noexcept {
         const std::lock_guard guard(core_->lock);
         decided = try_now(wake);
     }
+    if (decided && traced()) [[unlikely]]
+        trace_done(*this, wake);
     finish(wake);
     return decided;
 }
@@ -315,6 +320,17 @@ void recv_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
 }
 
 void recv_case::delist() noexcept { core_->receivers_waiting.delist(node_); }
+
+// --- What a trace calls it -----------------------------------------------------------------------
+
+const char* send_case::done(const late_wake& wake) const noexcept {
+    if (!went_through()) return "find closed";
+    return wake.task != nullptr ? "hand over" : "send";
+}
+
+const char* recv_case::done(const late_wake&) const noexcept {
+    return went_through() ? "receive" : "find closed";
+}
 
 // --- What public headers call --------------------------------------------------------------------
 
