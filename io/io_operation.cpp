@@ -180,9 +180,8 @@ runnel::transfer io_operation::outcome(io_alarms alarms) {
 void io_operation::trace_outcome() const noexcept {
     if (progress_ != progress::made && progress_ != progress::armed) return;  // it has not been tried
     const bool failed = action_.error != 0 && action_.moved == 0;
-    // What accept moves is no number of bytes, but a descriptor.
-    const auto moved = action_.kind == io_kind::accept ? 0 : static_cast<std::int64_t>(action_.moved);
-    trace_complete(name_of(action_.kind), action_.fd, failed ? -action_.error : moved,
+    trace_complete(name_of(action_.kind), action_.fd,
+                   failed ? -action_.error : static_cast<std::int64_t>(action_.moved),
                    progress_ == progress::armed);
 }
 

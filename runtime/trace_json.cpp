@@ -2,10 +2,12 @@
 #include "trace_json.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <charconv>
 #include <cstdio>
-#include <cstring>
 #include <map>
 #include <optional>
+#include <string_view>
 #include <system_error>
 #include <tuple>
 #include <unordered_map>
@@ -34,34 +36,54 @@ struct span {
     bool turn = false;
 };
 
-std::string quoted(const std::string& text) {
-    std::string safe = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') safe += '\\';
-        if (static_cast<unsigned char>(c) >= 0x20) safe += c;
-    }
-    return safe + "\"";
-}
-
-std::string microseconds(nanoseconds_t time) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%lld.%03lld", static_cast<long long>(time / 1000),
-                  static_cast<long long>(time % 1000));
-    return text;
-}
-
-/// What stands between braces.
+/// What stands between braces. There are some hundred thousand of them: no text is made that is only copied.
 class members {
 public:
-    members& text(const char* key, const std::string& value) { return raw(key, quoted(value)); }
-    members& number(const char* key, std::int64_t value) { return raw(key, std::to_string(value)); }
-    members& raw(const char* key, const std::string& value) {
-        all_ += (all_.empty() ? "\"" : ",\"") + std::string(key) + "\":" + value;
+    members() { all_.reserve(160); }
+    members& text(std::string_view key, std::string_view value) {
+        name(key) += '"';
+        for (const char c : value) {
+            if (static_cast<unsigned char>(c) < 0x20) {
+                char code[8];
+                std::snprintf(code, sizeof code, "\\u%04x", static_cast<unsigned>(c));
+                all_ += code;
+                continue;
+            }
+            if (c == '"' || c == '\\') all_ += '\\';
+            all_ += c;
+        }
+        all_ += '"';
         return *this;
     }
-    std::string object() const { return "{" + all_ + "}"; }
+    members& number(std::string_view key, std::int64_t value) {
+        name(key);
+        append(value);
+        return *this;
+    }
+    /// In microseconds.
+    members& time(std::string_view key, nanoseconds_t value) {
+        name(key);
+        append(value / 1000);
+        const char digits[] = {'.', static_cast<char>('0' + value / 100 % 10),
+                               static_cast<char>('0' + value / 10 % 10), static_cast<char>('0' + value % 10)};
+        all_.append(digits, sizeof digits);
+        return *this;
+    }
+    members& object(std::string_view key, const members& value) {
+        name(key) += '{';
+        (all_ += value.all()) += '}';
+        return *this;
+    }
+    const std::string& all() const noexcept { return all_; }
 
 private:
+    std::string& name(std::string_view key) {
+        return (all_ += all_.empty() ? "\"" : ",\"").append(key) += "\":";
+    }
+    void append(std::int64_t value) {
+        char digits[24];
+        all_.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+    }
     std::string all_;
 };
 
@@ -106,23 +128,21 @@ private:
     void write_tasks();
     void write_task(const std::vector<const noted*>& events);
 
-    void line(const members& what) { text_ += ",\n" + what.object(); }
-    static members head(const char* phase, unsigned worker, nanoseconds_t time, const std::string& name) {
+    void line(const members& what) { ((text_ += ",\n{") += what.all()) += '}'; }
+    static members head(const char* phase, unsigned worker, nanoseconds_t time, std::string_view name) {
         members what;
-        what.text("ph", phase).number("pid", 1).number("tid", worker).raw("ts", microseconds(time));
-        what.text("name", name);
+        what.text("ph", phase).number("pid", 1).number("tid", worker).time("ts", time).text("name", name);
         return what;
     }
     std::string title(std::uint64_t task) const;
     std::string what_next(const span& turn, const std::vector<trace_event>& events) const;
     std::uint64_t arrow_of(const trace_event& event) const;
-    std::int64_t number_of_object(const trace_event& event) const;
+    members object_arguments(const trace_event& event) const;
 
-    using wait_key = std::pair<std::uint64_t, std::uint64_t>;  // a task, one of its waits
-    using object_key =
-        std::pair<std::uint64_t, std::pair<std::string, unsigned>>;  // where it is, where it was made
+    using wait_key = std::pair<std::uint64_t, std::uint64_t>;    // a task, one of its waits
+    using object_key = std::pair<std::uint64_t, std::uint64_t>;  // where it is, where it was made
     static object_key key_of(const trace_event& event) {
-        return {event.object, {event.made_at.file_name(), event.made_at.line()}};
+        return {event.object, std::bit_cast<std::uint64_t>(event.made_at)};
     }
 
     struct arrow_ends {
@@ -182,8 +202,6 @@ std::uint64_t page::arrow_of(const trace_event& event) const {
     return found == arrows_.end() ? 0 : found->second.number;
 }
 
-std::int64_t page::number_of_object(const trace_event& event) const { return objects_.at(key_of(event)); }
-
 /// "session 1025" or "task 1025".
 std::string page::title(std::uint64_t task) const {
     if (task == 0) return "a task";
@@ -227,9 +245,10 @@ void page::write_metadata() {
     const auto named = [](const char* what, unsigned thread, const std::string& name) {
         members entry;
         entry.text("ph", "M").number("pid", 1).number("tid", thread).text("name", what);
-        return entry.raw("args", members().text("name", name).object());
+        return entry.object("args", members().text("name", name));
     };
-    text_ = "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n" + named("process_name", 0, runtime_).object();
+    text_ =
+        "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n{" + named("process_name", 0, runtime_).all() + "}";
     for (unsigned worker = 0; worker < spans_.size(); ++worker)
         line(named("thread_name", worker, "worker " + std::to_string(worker)));
 }
@@ -277,13 +296,13 @@ std::string page::what_next(const span& turn, const std::vector<trace_event>& ev
 
 void page::write_span(unsigned worker, const span& each) {
     members what = head("X", worker, each.begin, each.turn ? title(each.task) : "driver and timers");
-    what.text("cat", each.turn ? "turn" : "driver").raw("dur", microseconds(each.end - each.begin));
+    what.text("cat", each.turn ? "turn" : "driver").time("dur", each.end - each.begin);
     if (each.turn) {
         members args;
         args.number("task", static_cast<std::int64_t>(each.task));
         if (const std::string next = what_next(each, of_workers_[worker]); !next.empty())
             args.text("waits", next);
-        what.raw("args", args.object());
+        what.object("args", args);
     }
     line(what);
 }
@@ -297,28 +316,43 @@ void page::write_arrow(const char* phase, const noted& each) {
     line(what);
 }
 
+namespace {
+/// Of an operation on a descriptor.
+members io_arguments(const trace_event& event) {
+    members args;
+    args.number("task", static_cast<std::int64_t>(event.task));
+    args.number("descriptor", static_cast<std::int64_t>(event.object));
+    if (event.value < 0)
+        args.text("error", std::generic_category().message(static_cast<int>(-event.value)));
+    else if (event.kind != trace_kind::io_submit && event.what == std::string_view("accept"))
+        args.number("accepted", event.value);
+    else if (event.value > 0 ||
+             (event.kind != trace_kind::io_submit && event.what == std::string_view("receive")))
+        args.number("bytes", event.value);
+    return args;
+}
+}
+
 void page::write_instant(const noted& each) {
     const trace_event& event = each.event;
     const bool io = event.kind != trace_kind::done;
     std::string name = event.what;
+    if (event.kind == trace_kind::io_submit) name.insert(0, "submit ");
+    if (event.kind == trace_kind::io_complete) name.insert(0, "complete ");
+    if (event.label != nullptr) name += " '" + std::string(event.label) + "'";
+    members what = head("i", each.worker, event.time, name);
+    what.text("cat", io ? "io" : "object").text("s", "t");
+    line(what.object("args", io ? io_arguments(event) : object_arguments(event)));
+}
+
+/// Of an operation on a channel.
+members page::object_arguments(const trace_event& event) const {
     members args;
     args.number("task", static_cast<std::int64_t>(event.task));
-    if (io) {
-        if (event.kind != trace_kind::io_at_once)
-            name.insert(0, event.kind == trace_kind::io_submit ? "submit " : "complete ");
-        args.number("descriptor", static_cast<std::int64_t>(event.object));
-        if (event.value >= 0)
-            args.number("bytes", event.value);
-        else
-            args.text("error", std::generic_category().message(static_cast<int>(-event.value)));
-    } else {
-        if (event.label != nullptr) name += " '" + std::string(event.label) + "'";
-        if (const std::string of = name_of(event); !of.empty()) args.text("object", of);
-        args.number("number", number_of_object(event));
-        if (event.value != 0) args.number("woke", event.value);
-    }
-    members what = head("i", each.worker, event.time, name);
-    line(what.text("cat", io ? "io" : "object").text("s", "t").raw("args", args.object()));
+    if (const std::string of = name_of(event); !of.empty()) args.text("object", of);
+    args.number("number", objects_.at(key_of(event)));
+    if (event.value != 0) args.number("woke", event.value);
+    return args;
 }
 
 // --- Step 4 ----------------------------------------------------------------------------------------

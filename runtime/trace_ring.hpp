@@ -48,7 +48,9 @@ struct trace_event {
     const char* what = nullptr;  // wait: "to receive"; done: "send"; io: "accept"
     const char* label = nullptr;
     std::source_location made_at = {};
-    std::int64_t value = 0;  // wait: who could end it; done: whose wait it ended; io: bytes, or -errno
+    std::int64_t value =
+        0;  // wait: who could end it; done: whose wait it ended; io: bytes, the descriptor that
+            // was accepted, or -errno
 };
 
 class trace_ring {

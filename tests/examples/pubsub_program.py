@@ -10,7 +10,8 @@ import sys
 from program import check_refusals, start
 
 REFUSALS = [(["--queue", size], "--queue") for size in ("0", "-1", "-5MB", "2TB", "99999999999999999999", "1.5MB", "x")]
-REFUSALS += [(["--slow", "wait"], "--slow")]
+REFUSALS += [(["--slow", "wait"], "--slow"),
+             (["--trace", "/no/such/folder/x"], "cannot write the trace /no/such/folder/x: No such file or directory")]
 
 
 def check_end(program, how):

@@ -84,7 +84,8 @@ rn::task<> be_too_late() {
 }
 
 void simulated(rn::task<> (*main)()) {
-    const auto run = rn::testing::simulate(rn::testing::options(), main);
+    const auto whole = rn::testing::network().short_transfers(false);
+    const auto run = rn::testing::simulate(rn::testing::options().network(whole), main);
     CHECK_MESSAGE(run.ok(), run.what());
 }
 }

@@ -92,7 +92,7 @@ public:
     /// Is it held by anybody? A hint, unless the caller knows. Threads: any.
     bool is_locked() noexcept;
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { origin_.set_label(text); }
 
 private:
@@ -156,7 +156,7 @@ public:
     event_operation wait() noexcept { return event_operation(*this); }
     event_operation operation() noexcept { return wait(); }
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { origin_.set_label(text); }
 
 private:
