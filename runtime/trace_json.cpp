@@ -96,15 +96,6 @@ std::string name_of(const trace_event& event) {
     return "'" + std::string(event.label) + "'" + (known ? " of " + place(event.made_at) : "");
 }
 
-/// "to receive ('jobs' of server.cpp:31)", "to accept (descriptor 5)", "for a lock (task 1025)"
-std::string title_of_wait(const trace_event& event) {
-    if (event.kind == trace_kind::io_submit)
-        return "to " + std::string(event.what) + " (descriptor " + std::to_string(event.object) + ")";
-    std::string details = name_of(event);
-    if (event.value != 0) details += (details.empty() ? "task " : ", task ") + std::to_string(event.value);
-    return details.empty() ? event.what : event.what + (" (" + details + ")");
-}
-
 class page {
 public:
     page(const std::string& runtime, const std::vector<std::vector<trace_event>>& of_workers);
@@ -116,6 +107,8 @@ public:
     }
 
 private:
+    const std::string& object_of(const trace_event& event);
+    std::string title_of_wait(const trace_event& event);
     void order(const std::vector<std::vector<trace_event>>& of_workers);
     void number_all();
     void find_spans(unsigned worker, const std::vector<trace_event>& events);
@@ -135,9 +128,9 @@ private:
         return what;
     }
     std::string title(std::uint64_t task) const;
-    std::string what_next(const span& turn, const std::vector<trace_event>& events) const;
+    std::string what_next(const span& turn, const std::vector<trace_event>& events);
     std::uint64_t arrow_of(const trace_event& event) const;
-    members object_arguments(const trace_event& event) const;
+    members object_arguments(const trace_event& event);
 
     using wait_key = std::pair<std::uint64_t, std::uint64_t>;    // a task, one of its waits
     using object_key = std::pair<std::uint64_t, std::uint64_t>;  // where it is, where it was made
@@ -157,6 +150,7 @@ private:
     std::unordered_map<std::uint64_t, std::uint16_t> names_;
     std::map<wait_key, arrow_ends> arrows_;
     std::map<object_key, std::int64_t> objects_;
+    std::map<std::pair<const char*, std::uint64_t>, std::string> object_names_;  // by label and place
     nanoseconds_t end_ = 0;
     std::string text_;
 };
@@ -166,6 +160,23 @@ page::page(const std::string& runtime, const std::vector<std::vector<trace_event
     order(of_workers);
     number_all();
     for (unsigned worker = 0; worker < of_workers.size(); ++worker) find_spans(worker, of_workers[worker]);
+}
+
+/// name_of(), made once.
+const std::string& page::object_of(const trace_event& event) {
+    const std::pair key(event.label, std::bit_cast<std::uint64_t>(event.made_at));
+    auto found = object_names_.find(key);
+    if (found == object_names_.end()) found = object_names_.emplace(key, name_of(event)).first;
+    return found->second;
+}
+
+/// "to receive ('jobs' of server.cpp:31)", "to accept (descriptor 5)", "for a lock (task 1025)"
+std::string page::title_of_wait(const trace_event& event) {
+    if (event.kind == trace_kind::io_submit)
+        return "to " + std::string(event.what) + " (descriptor " + std::to_string(event.object) + ")";
+    std::string details = object_of(event);
+    if (event.value != 0) details += (details.empty() ? "task " : ", task ") + std::to_string(event.value);
+    return details.empty() ? event.what : event.what + (" (" + details + ")");
 }
 
 // --- Step 1 ----------------------------------------------------------------------------------------
@@ -277,7 +288,7 @@ void page::write_worker(unsigned worker) {
 }
 
 /// Why the turn ended: what its task waits for.
-std::string page::what_next(const span& turn, const std::vector<trace_event>& events) const {
+std::string page::what_next(const span& turn, const std::vector<trace_event>& events) {
     std::string text;
     std::uint64_t wait = 0;
     for (std::size_t i = turn.first; i < turn.last; ++i) {
@@ -346,10 +357,10 @@ void page::write_instant(const noted& each) {
 }
 
 /// Of an operation on a channel.
-members page::object_arguments(const trace_event& event) const {
+members page::object_arguments(const trace_event& event) {
     members args;
     args.number("task", static_cast<std::int64_t>(event.task));
-    if (const std::string of = name_of(event); !of.empty()) args.text("object", of);
+    if (const std::string& of = object_of(event); !of.empty()) args.text("object", of);
     args.number("number", objects_.at(key_of(event)));
     if (event.value != 0) args.number("woke", event.value);
     return args;

@@ -14,7 +14,7 @@ from collections import Counter, namedtuple
 from xml.sax.saxutils import escape
 
 COLOURS = ("#3b78c4", "#2c9c6a", "#c2583f", "#8a5cc0", "#b8860b", "#2a9aa8", "#c04f8c", "#6b7a3a")
-LANE, TASK, LEFT, RIGHT, TOP, GAP = 62, 20, 104, 20, 62, 18  # heights and margins, in pixels
+LANE, TASK, LEFT, RIGHT, TOP, GAP = 62, 20, 104, 36, 62, 18  # heights and margins, in pixels
 BAR = 24                                                    # of a turn
 TURNS = 36                                                  # about as many turns as a busy window has
 STYLE = """
@@ -77,7 +77,10 @@ class Trace:
         return [span for span in self.spans if not span.driver]
 
     def busy_window(self, length):
-        """-> (begin, end) of the window in which most wakes most across workers; of `length`, or one that is fit."""
+        """-> (begin, end) of the window with most wake-ups, across workers above all; of `length`, or one that is fit.
+
+        One that a single turn fills by half (mostly its worker was off the processor) counts for less.
+        """
         begins = [span.begin for span in self.turns()]
         if not begins:
             raise Refused("there is no turn of a task in this trace")
@@ -88,9 +91,13 @@ class Trace:
         plain = sorted(arrow.time for arrow in self.arrows)
         across = sorted(arrow.time for arrow in self.arrows if arrow.worker != arrow.to_worker)
 
+        long = [span for span in self.turns() if span.end - span.begin > length / 2]
+
         def worth(begin):
-            inside = [bisect.bisect(times, begin + length) - bisect.bisect_left(times, begin) for times in (plain, across)]
-            return inside[0] + 4 * inside[1]
+            end = begin + length
+            inside = [bisect.bisect(times, end) - bisect.bisect_left(times, begin) for times in (plain, across)]
+            filled = any(min(span.end, end) - max(span.begin, begin) > length / 2 for span in long)
+            return (inside[0] + 4 * inside[1]) / (4 if filled else 1)
 
         best = max(begins, key=worth)
         return best - length * 0.02, best + length * 0.98

@@ -91,7 +91,8 @@ int main(int argc, char** argv) try {
     auto listener = rn::tcp_listener::bind(given.listen);
     if (!listener)
         return fail(fmt::format("cannot listen on {}: {}", given.listen, listener.error().message()));
-    const auto how = rn::options().name("pubsub").workers(given.workers).grace(5s);
+    auto how = rn::options().name("pubsub").workers(given.workers).grace(5s);
+    if (!given.trace.empty()) how.slow_turn(10s);  // writing it takes a while, and nobody is held up by then
     return rn::run(how, work, given, std::move(*listener));
 } catch (const std::exception& error) {  // a bad option, or a system that lacks what the runtime needs
     return fail(error.what());
