@@ -9,6 +9,7 @@
 #include <runnel/detail/tracing.hpp>
 #include <runnel/label.hpp>
 #include "runtime_core.hpp"
+#include "task_dump.hpp"
 #include "trace_json.hpp"
 #include "trace_ring.hpp"
 
@@ -125,9 +126,8 @@ void worker::trace_wake(const task_block& task) noexcept {
 // --- What waits and operations tell ------------------------------------------------------------------
 
 void trace_wait(const task_block& task) noexcept {
-    constexpr std::size_t room = 64;
-    wait_case* cases[room];
-    const std::size_t count = std::min(waits_of(task, cases, room), waits_traced);
+    wait_case* cases[cases_max];
+    const std::size_t count = std::min(waits_of(task, cases, cases_max), waits_traced);
     trace_event event = event_of(trace_kind::wait, &task);
     event.wait = next_ticket(task) >> word_bits::epoch_shift;
     for (std::size_t i = 0; i < count; ++i) {

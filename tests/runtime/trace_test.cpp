@@ -17,9 +17,12 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "runtime/runtime_core.hpp"
@@ -234,6 +237,26 @@ TEST_CASE("trace: no arrow leads to a task whose branches have ended") {
     check_one_arrow([]() -> rn::task<> { co_await rn::when_all(give_way_once(), give_way_once()); });
 }
 
+TEST_CASE("trace: each wait has one arrow at most also when a branch has left a scope") {
+    support::run_on(1, []() -> rn::task<> {
+        const auto leave = []() -> rn::task<> {
+            rn::scope left;
+            left.spawn(
+                []() -> rn::task<> { co_await rn::shielded(rn::sleep_for(std::chrono::milliseconds(2))); });
+            co_await rn::sleep_for(std::chrono::milliseconds(1));
+        };
+        rn::trace::start(10'000);
+        co_await rn::when_all(leave(), leave());
+        co_await rn::yield();
+        std::set<std::tuple<trace_kind, std::uint64_t, std::uint64_t>> seen;
+        for (const trace_event& event : events()) {
+            if (event.wait == 0 || event.kind == trace_kind::wait) continue;
+            CHECK(seen.insert({event.kind, event.task, event.wait}).second);
+        }
+        CHECK(seen.size() >= 8);
+    });
+}
+
 TEST_CASE("trace: no arrow leads to a new task where one was that had been woken") {
     support::run_on(1, []() -> rn::task<> {
         const auto wait = [](rn::event& e) -> rn::task<const void*> {
@@ -258,8 +281,7 @@ TEST_CASE("trace: no arrow leads to a new task where one was that had been woken
     });
 }
 
-TEST_CASE(
-    "trace: begun by one worker it is written by the others at once, while they run and when they sleep") {
+TEST_CASE("trace: begun by one worker it is written by the others at their next turns") {
     const auto traced = [](unsigned worker) -> rn::task<> {
         co_await support::move_to(worker);
         while (!rn::detail::traced()) co_await rn::yield();

@@ -107,7 +107,7 @@ rn::task<> forks_and_calls() {
     co_await sum(14);
     for (int i = 0; i < 20; ++i) co_await rn::blocking([] {});
     rn::ticker every(100us);
-    for (int i = 0; i < 20; ++i) co_await every.tick();
+    for (int i = 0; i < 20; ++i) (void)co_await every.tick();
 }
 
 rn::task<> echo(rn::tcp_stream peer) {
@@ -131,7 +131,7 @@ rn::task<> sockets() {
         auto connected = co_await rn::tcp_stream::connect(listener.local_address());
         rn::tcp_stream stream = std::move(connected).value();
         for (int n = 0; n < 10; ++n) {
-            co_await stream.write_all("hello");
+            (void)co_await stream.write_all("hello");
             const auto answer = co_await stream.recv();
         }
         const auto nothing = co_await rn::with_timeout(100us, stream.recv());
