@@ -281,15 +281,23 @@ TEST_CASE("trace: no arrow leads to a new task where one was that had been woken
     });
 }
 
-TEST_CASE("trace: begun by one worker it is written by the others at their next turns") {
-    const auto traced = [](unsigned worker) -> rn::task<> {
+TEST_CASE("trace: begun by one worker it is written by others that run meanwhile") {
+    // Nothing but the trace may order what they do after what start() did: ThreadSanitizer looks at that.
+    std::atomic<int> there{0};
+    const auto run = [&](unsigned worker) -> rn::task<> {
         co_await support::move_to(worker);
+        while (rn::detail::traced()) co_await rn::yield();  // until it is seen that the last one has ended
+        there.fetch_add(1, std::memory_order_relaxed);
         while (!rn::detail::traced()) co_await rn::yield();
+        co_await rn::yield();
     };
     support::run_on(3, [&]() -> rn::task<> {
+        co_await support::move_to(0);
         for (const std::size_t size : {std::size_t{100}, std::size_t{100}, std::size_t{1000}}) {
-            auto one = rn::go(traced, 1U);
-            auto two = rn::go(traced, 2U);
+            there = 0;
+            auto one = rn::go(run, 1U);
+            auto two = rn::go(run, 2U);
+            while (there.load(std::memory_order_relaxed) < 2) co_await rn::yield();
             rn::trace::start(size);
             co_await one;
             co_await two;
