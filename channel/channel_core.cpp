@@ -54,19 +54,6 @@ void claim_all(wait_list& waiting, winners& woken) noexcept {
         woken.add(task, claim(*node));
     }
 }
-
-/// Asked by the thread that gives up the last sender.
-errc how_the_producer_ended() noexcept {
-    switch (how_left()) {
-        case leaving::by_exception:
-            return errc::producer_failed;
-        case leaving::cancelled:
-            return errc::producer_cancelled;
-        case leaving::normally:
-            break;
-    }
-    return errc::closed;
-}
 }
 
 class alignas(16) channel_core final : public wait_object {
@@ -313,13 +300,13 @@ void send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     core_->senders_waiting.enlist(node_, task, ticket);
 }
 
-void send_case::delist() noexcept { core_->senders_waiting.delist(node_); }
+bool send_case::delist() noexcept { return core_->senders_waiting.delist(node_); }
 
 void recv_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     core_->receivers_waiting.enlist(node_, task, ticket);
 }
 
-void recv_case::delist() noexcept { core_->receivers_waiting.delist(node_); }
+bool recv_case::delist() noexcept { return core_->receivers_waiting.delist(node_); }
 
 // --- What a trace calls it -----------------------------------------------------------------------
 

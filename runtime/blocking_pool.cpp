@@ -69,8 +69,9 @@ void blocking_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     job_->waiter_ = &node_;
 }
 
-void blocking_case::delist() noexcept {
+bool blocking_case::delist() noexcept {
     if (job_->waiter_ == &node_) job_->waiter_ = nullptr;
+    return false;
 }
 
 // --- The pool --------------------------------------------------------------------------------------

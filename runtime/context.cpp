@@ -60,6 +60,8 @@ context current_context() noexcept {
 }
 
 namespace detail {
+context root_context() noexcept { return context_access::share(&current_runtime().root()); }
+
 /// From now; saturated, so that a duration too long to count never ends.
 static clock::time_point deadline_in(clock::duration in) noexcept {
     const nanoseconds_t now = clock_now();
@@ -188,5 +190,5 @@ void done_operation::enlist(detail::task_block& task, std::uint64_t ticket) noex
     of_->done.enlist(node_, task, ticket);
 }
 
-void done_operation::delist() noexcept { of_->done.delist(node_); }
+bool done_operation::delist() noexcept { return of_->done.delist(node_); }
 }

@@ -10,8 +10,9 @@
 //   F3  the last element is decided by a CAS of top between owner and thieves.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
+
+#include <runnel/detail/atomic.hpp>
 
 namespace runnel::detail {
 
@@ -81,10 +82,10 @@ public:
     }
 
 private:
-    std::atomic<fork_branch*>& slot(std::int64_t index) noexcept { return slots_[index % capacity]; }
+    atomic<fork_branch*>& slot(std::int64_t index) noexcept { return slots_[index % capacity]; }
 
-    alignas(64) std::atomic<std::int64_t> top_{0};
-    alignas(64) std::atomic<std::int64_t> bottom_{0};
-    std::atomic<fork_branch*> slots_[capacity] = {};
+    alignas(64) atomic<std::int64_t> top_{0};
+    alignas(64) atomic<std::int64_t> bottom_{0};
+    atomic<fork_branch*> slots_[capacity] = {};
 };
 }

@@ -19,9 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 
+#include <runnel/detail/atomic.hpp>
 #include <runnel/detail/check.hpp>
 
 namespace runnel::detail {
@@ -95,8 +95,8 @@ private:
         return &state_;
     }
 
-    std::atomic<std::uint32_t> state_{awake};
-    std::atomic<std::uint64_t> sleeps_{0};
+    atomic<std::uint32_t> state_{awake};
+    atomic<std::uint64_t> sleeps_{0};
 };
 
 class futex_drivers final : public driver_factory {

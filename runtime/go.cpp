@@ -98,6 +98,18 @@ leaving how_left() noexcept {
     return ctx->cancelled.load(std::memory_order_relaxed) ? leaving::cancelled : leaving::normally;
 }
 
+errc how_the_producer_ended() noexcept {
+    switch (how_left()) {
+        case leaving::by_exception:
+            return errc::producer_failed;
+        case leaving::cancelled:
+            return errc::producer_cancelled;
+        case leaving::normally:
+            break;
+    }
+    return errc::closed;
+}
+
 void leave_context(task_block& task) noexcept {
     leave_members(task);
     context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
@@ -277,11 +289,12 @@ void join_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     of_->joiner = &node_;
 }
 
-void join_case::delist() noexcept {
+bool join_case::delist() noexcept {
     if (of_ != nullptr && of_->joiner == &node_) {
         of_->joiner = nullptr;
         node_.prev = &node_;
     }
+    return false;
 }
 
 wait_subject join_case::subject() const noexcept {

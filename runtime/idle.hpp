@@ -23,10 +23,10 @@
 // over a worker per ready task makes workers sleep and wake all the time, waking none loses parallelism.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <vector>
 
+#include <runnel/detail/atomic.hpp>
 #include <runnel/detail/spin_lock.hpp>
 
 namespace runnel::detail {
@@ -116,8 +116,8 @@ private:
     }
 
     const unsigned workers_;
-    std::atomic<std::uint32_t> word_;
-    std::atomic<bool> spinning_{false};
+    atomic<std::uint32_t> word_;
+    atomic<bool> spinning_{false};
     spin_lock lock_;
     std::vector<unsigned> sleepers_;  // the last to sleep is the first to wake: its caches are warm
 };

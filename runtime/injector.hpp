@@ -10,11 +10,11 @@
 // time of a million tasks that are spawned at once.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <new>
 #include <utility>
 
+#include <runnel/detail/atomic.hpp>
 #include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
@@ -115,6 +115,6 @@ private:
     chunk* spare_ = nullptr;
     std::uint32_t spares_ = 0;
     task_block* linked_ = nullptr;
-    std::atomic<std::uint32_t> size_{0};
+    atomic<std::uint32_t> size_{0};
 };
 }

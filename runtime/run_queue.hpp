@@ -12,9 +12,9 @@
 //   Q3  tail - steal <= 256: no slot is written that a thief may still read.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
+#include <runnel/detail/atomic.hpp>
 #include <runnel/detail/wait.hpp>
 
 #include "task_slab.hpp"
@@ -121,10 +121,10 @@ private:
     static constexpr std::uint64_t pack(std::uint32_t steal, std::uint32_t real) noexcept {
         return std::uint64_t{steal} << 32 | real;
     }
-    std::atomic<task_block*>& slot(std::uint32_t index) noexcept { return slots_[index % capacity]; }
+    atomic<task_block*>& slot(std::uint32_t index) noexcept { return slots_[index % capacity]; }
 
-    alignas(64) std::atomic<std::uint64_t> head_{0};
-    alignas(64) std::atomic<std::uint32_t> tail_{0};
-    std::atomic<task_block*> slots_[capacity] = {};
+    alignas(64) atomic<std::uint64_t> head_{0};
+    alignas(64) atomic<std::uint32_t> tail_{0};
+    atomic<task_block*> slots_[capacity] = {};
 };
 }

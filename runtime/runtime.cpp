@@ -61,8 +61,8 @@ void stopping_operation::enlist(detail::task_block& task, std::uint64_t ticket) 
     detail::current_runtime().stopping_waiters.enlist(node_, task, ticket);
 }
 
-void stopping_operation::delist() noexcept {
-    if (node_.linked()) detail::current_runtime().stopping_waiters.remove(node_);
+bool stopping_operation::delist() noexcept {
+    return node_.linked() && detail::current_runtime().stopping_waiters.delist(node_);
 }
 
 // --- run() -----------------------------------------------------------------------------------------

@@ -231,8 +231,9 @@ void join_children::enlist(task_block& task, std::uint64_t ticket) noexcept {
     state_->joiner = &node_;
 }
 
-void join_children::delist() noexcept {
+bool join_children::delist() noexcept {
     if (state_->joiner == &node_) state_->joiner = nullptr;
+    return false;
 }
 
 bool join_children::awaiter_type::await_suspend(std::coroutine_handle<> awaiter) noexcept {

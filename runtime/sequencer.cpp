@@ -44,7 +44,7 @@ bool step_operation::try_now(late_wake&) noexcept { return step_ == of_->reached
 void step_operation::enlist(task_block& task, std::uint64_t ticket) noexcept {
     of_->waiters_.enlist(node_, task, ticket);
 }
-void step_operation::delist() noexcept { of_->waiters_.delist(node_); }
+bool step_operation::delist() noexcept { return of_->waiters_.delist(node_); }
 
 result<> step_operation::complete(unsigned) noexcept {
     of_->passed(step_);

@@ -22,7 +22,7 @@ public:
         by_.all_waiters().enlist(node_, task, ticket);
     }
     wait_subject subject() const noexcept override { return {"for all others to wait"}; }
-    void delist() noexcept override { by_.all_waiters().delist(node_); }
+    bool delist() noexcept override { return by_.all_waiters().delist(node_); }
 
 private:
     steering& by_;

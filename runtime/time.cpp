@@ -38,8 +38,9 @@ void deadline_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     current_timers().link(node_);
 }
 
-void deadline_case::delist() noexcept {
+bool deadline_case::delist() noexcept {
     if (node_.heap != nullptr) node_.heap->unlink(node_);
+    return false;
 }
 
 bool yield_operation::yield_awaiter::await_suspend(std::coroutine_handle<> awaiter) noexcept {

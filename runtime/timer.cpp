@@ -131,7 +131,7 @@ void tick_operation::enlist(task_block& task, std::uint64_t ticket) noexcept {
     of_->waiters_.enlist(node_, task, ticket);
 }
 
-void tick_operation::delist() noexcept { of_->waiters_.delist(node_); }
+bool tick_operation::delist() noexcept { return of_->waiters_.delist(node_); }
 
 result<clock::time_point> tick_operation::complete(unsigned) noexcept {
     if (of_->policy_ == missed_ticks::delay) of_->rest_is_over();

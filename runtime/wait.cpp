@@ -146,8 +146,9 @@ unsigned resume_one(wait_case& only) {
         wait_object* object = code == 0 ? nullptr : only.object();
         if (object != nullptr) {  // step 8; a winner has popped its node
             object->lock.lock();
-            only.delist();
+            const bool stood_in_the_way = only.delist();
             object->lock.unlock();
+            if (stood_in_the_way) only.pass_on();
         }
     }
     return outcome_of(task);
@@ -309,8 +310,9 @@ unsigned resume_many(wait_case* const* cases, std::size_t count) {
             wait_object* object = i == code ? nullptr : cases[i]->object();
             if (object == nullptr) continue;
             object->lock.lock();  // step 8
-            cases[i]->delist();
+            const bool stood_in_the_way = cases[i]->delist();
             object->lock.unlock();
+            if (stood_in_the_way) cases[i]->pass_on();
         }
     }
     return outcome_of(task);

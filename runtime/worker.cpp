@@ -265,6 +265,7 @@ task_block* worker::find_task() noexcept {
 }
 
 // --- The loop --------------------------------------------------------------------------------------
+// What decides who sleeps, here and above, is copied into tests/interleavings/sleep_programs.hpp: change it there too.
 
 bool worker::anything_to_do() noexcept {
     // relaxed: the announcement of sleep was seq_cst (I1), as was the push of what must not be missed.

@@ -90,8 +90,9 @@ namespace {
 /// Each connection carries bytes of its own. One end is closed while a task reads it, and a new socket
 /// takes the number at once: bytes that crossed over would show.
 rn::task<> reuse_descriptors(int rounds, char mark) {
+    rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
     for (int i = 0; i < rounds; ++i) {
-        stream_pair ends = co_await connected_pair();
+        stream_pair ends = co_await connected_pair(listener);
         auto reader = rn::go(read_all, rn::borrow(ends.second));
         if (i % 2 == 0) CHECK(co_await rn::yield());
         CHECK(co_await ends.first.write_all(std::string(100, mark)));

@@ -28,11 +28,17 @@ auto run_on(unsigned workers, F f, Args... args) {
 using stream_pair = std::pair<rn::tcp_stream, rn::tcp_stream>;
 
 /// Two ends of one connection. The kernel connects before anybody accepts.
-inline rn::task<stream_pair> connected_pair() {
-    rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
+inline rn::task<stream_pair> connected_pair(rn::tcp_listener& listener) {
     rn::tcp_stream near = (co_await rn::tcp_stream::connect(listener.local_address())).value();
     rn::tcp_stream far = (co_await listener.accept()).value();
     co_return stream_pair(std::move(near), std::move(far));
+}
+
+/// By a listener of its own. Its port stays taken for a minute; who wants thousands of pairs uses one listener, and
+/// closes `second` first (what has closed first waits for late segments, and of that kind a listener may have many).
+inline rn::task<stream_pair> connected_pair() {
+    rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
+    co_return co_await connected_pair(listener);
 }
 
 /// Reads until the end of the stream.

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <list>
 #include <thread>
 
 #include "runtime/runtime_core.hpp"
@@ -42,9 +43,11 @@ private:
 
 /// Connections that wait at the listener and that nobody has taken; takes them.
 int left_at(const rn::tcp_listener& listener) {
-    CHECK(fcntl(listener.native_handle(), F_SETFL, O_NONBLOCK) == 0);
+    const int flags = fcntl(listener.native_handle(), F_GETFL);
+    CHECK(fcntl(listener.native_handle(), F_SETFL, flags | O_NONBLOCK) == 0);
     int left = 0;
     for (int fd; (fd = accept(listener.native_handle(), nullptr, nullptr)) >= 0; ++left) close(fd);
+    CHECK(fcntl(listener.native_handle(), F_SETFL, flags) == 0);
     return left;
 }
 }
@@ -157,13 +160,15 @@ TEST_CASE("stopping: a connection that comes just then is accepted, or still wai
     const auto count = [](rn::tcp_listener& listener, std::atomic<int>& taken) -> rn::task<> {
         while (auto peer = co_await listener.accept()) ++taken;
     };
+    // One listener, and the clients close last: a port that many tests want is not kept busy by what has ended.
+    rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
     for (int round = 0; round < support::scaled(200, 10'000); ++round) {
-        rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
         std::atomic<int> taken{0};
+        std::list<plain_client> clients;
         rn::runtime runtime(patient(1 + static_cast<unsigned>(round) % 2));
         for (int i = 0; i < 3; ++i) runtime.spawn(count, rn::borrow(listener), rn::borrow(taken));
         std::thread client([&] {
-            for (int i = 0; i < connections; ++i) const plain_client one(listener.local_address());
+            for (int i = 0; i < connections; ++i) clients.emplace_back(listener.local_address());
         });
         while (taken < round % connections) std::this_thread::yield();
         CHECK(runtime.stop());

@@ -73,8 +73,8 @@ public:
         node_.slot = &value;
         from_->waiters.push_back(node_);
     }
-    void delist() noexcept override {
-        if (node_.linked()) from_->waiters.remove(node_);
+    bool delist() noexcept override {
+        return from_->waiters.delist(node_);
     }
     long value = 0;
 

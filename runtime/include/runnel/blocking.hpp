@@ -82,7 +82,7 @@ public:
     wait_object* object() noexcept final;
     bool try_now(late_wake&) noexcept final;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
-    void delist() noexcept final;
+    bool delist() noexcept final;
     wait_subject subject() const noexcept final { return {"for a blocking call"}; }
 
 protected:

@@ -55,7 +55,7 @@ public:
     detail::wait_object* object() noexcept override;
     bool try_now(detail::late_wake&) noexcept override;
     void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
-    void delist() noexcept override;
+    bool delist() noexcept override;
     detail::wait_subject subject() const noexcept override { return {"for the end of a context"}; }
 
 private:
@@ -145,6 +145,8 @@ template <class Rep, class Period>
 constexpr clock::duration saturated(std::chrono::duration<Rep, Period> in) noexcept {
     return clock::duration(saturated_nanoseconds(in));
 }
+/// The one that all tasks of the runtime that runs this descend from; it ends with the runtime.
+context root_context() noexcept;
 cancellable with_timeout_of(const context& parent, clock::duration in, std::error_code cause);
 
 /// Waits that nothing ends early: a limit around one would be a lie.

@@ -23,7 +23,7 @@ public:
     wait_object* object() noexcept override;
     bool try_now(late_wake&) noexcept override;
     void enlist(task_block& task, std::uint64_t ticket) noexcept override;
-    void delist() noexcept override;
+    bool delist() noexcept override;
     wait_subject subject() const noexcept override;
 
 private:

@@ -100,7 +100,7 @@ public:
     wait_object* object() noexcept override;
     bool try_now(late_wake&) noexcept override;
     void enlist(task_block& task, std::uint64_t ticket) noexcept override;
-    void delist() noexcept override;
+    bool delist() noexcept override;
     wait_subject subject() const noexcept override { return {"for the children of a scope"}; }
 
 private:
@@ -179,14 +179,7 @@ task<result_of<T>> run_scoped(F f, std::source_location at, Args... args) {
 namespace detail {
 template <class F, class... Args>
 auto make_scoped(std::source_location at, F&& body, Args&&... args) {
-    static_assert(
-        !dies_twice_as_callable<F> || is_from<std::remove_cvref_t<F>>,
-        "g++ 12 destroys a closure with captures in a co_await expression twice: capture by reference, or "
-        "name it on the line before and pass rn::from(it)");
-    static_assert(
-        (!dies_twice_as_value<Args> && ...),
-        "g++ 12 destroys a braced aggregate in a co_await expression twice: name it on the line before and "
-        "pass rn::from(it)");
+    refuse_what_dies_twice<F, Args...>();
     using called = decltype(call(std::declval<kept_t<F>&&>(), std::declval<scope&>(),
                                  unwrap(std::declval<kept_t<Args>&>())...));
     using value = typename task_value<called>::type;

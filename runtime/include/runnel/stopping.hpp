@@ -21,7 +21,7 @@ public:
     detail::wait_object* object() noexcept override;
     bool try_now(detail::late_wake&) noexcept override;
     void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
-    void delist() noexcept override;
+    bool delist() noexcept override;
     detail::wait_subject subject() const noexcept override { return {"for the runtime to stop"}; }
 
 private:

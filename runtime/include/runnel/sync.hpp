@@ -1,11 +1,11 @@
-// sync: a mutex whose waiters can be cancelled, and an event.
+// sync: a mutex whose waiters can be cancelled, and events.
 //
 //   auto guard = co_await accounts_lock.lock();
 //   if (!guard) co_return;                         // cancelled, and not locked
 //
 //   co_await ready.wait();                         // until somebody has called ready.set()
 //
-// Both are wait objects with a queue. They hold up tasks, never a worker.
+// All are wait objects with a queue. They hold up tasks, never a worker.
 //
 //   L1  fair: unlock() makes the oldest waiter the owner, it does not free the lock for whoever is
 //       faster; so nobody starves, and who was passed over is known;
@@ -20,13 +20,14 @@
 #include "detail/check.hpp"
 #include "detail/operation.hpp"
 #include "detail/relaxed.hpp"
-#include "detail/wait_object.hpp"
+#include "detail/wait_queue.hpp"
 #include "label.hpp"
 #include "result.hpp"
 
 namespace runnel {
 
 class mutex;
+class condition;
 
 /// Holds a mutex; unlocks it at its end. Move-only, and may be moved to another task.
 class [[nodiscard]] guard {
@@ -46,35 +47,31 @@ public:
 private:
     friend class mutex;
     friend class lock_operation;
+    friend class condition;
     explicit guard(mutex& of) noexcept : of_(&of) {}
     mutex* of_;
 };
 
 /// What mutex::lock() gives.
-class [[nodiscard]] lock_operation final : public detail::single_case<lock_operation, result<guard>> {
+class [[nodiscard]] lock_operation final
+    : public detail::single_case<lock_operation, result<guard>, detail::queue_case> {
 public:
-    explicit lock_operation(mutex& of) noexcept : of_(&of) {}
+    explicit lock_operation(mutex& of) noexcept;
     lock_operation(lock_operation&&) noexcept = default;
-    result<guard> complete(unsigned) noexcept { return guard(*of_); }
+    result<guard> complete(unsigned) noexcept { return guard(of()); }
 
-    detail::wait_object* object() noexcept override;
     bool try_now(detail::late_wake&) noexcept override;
-    void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
-    void delist() noexcept override;
     detail::wait_subject subject() const noexcept override;
 
 private:
-    mutex* of_;
-    detail::wait_node node_;
+    mutex& of() const noexcept;
 };
 
 /// One owner at a time. Not recursive. May be held over a co_await.
-class mutex : detail::wait_object {
+class mutex : detail::wait_queue {
 public:
-    mutex(std::source_location made_at = std::source_location::current()) noexcept : origin_(made_at) {}
-    mutex(const mutex&) = delete;
-    mutex& operator=(const mutex&) = delete;
-    ~mutex() { detail::check(!taken_ && waiters_.empty(), "mutex: ends while it is held or waited for"); }
+    mutex(std::source_location made_at = std::source_location::current()) noexcept : wait_queue(made_at) {}
+    ~mutex() { detail::check(!taken_ && waiting.empty(), "mutex: ends while it is held or waited for"); }
 
     /// Locks it, waiting while another has it. A select case.
     /// Returns       a guard; an error when the wait was refused or ended, and then it is not locked.
@@ -93,19 +90,19 @@ public:
     bool is_locked() noexcept;
 
     /// Its name in dumps and traces. Threads: any.
-    void label(literal text) noexcept { origin_.set_label(text); }
+    void label(literal text) noexcept { made.set_label(text); }
 
 private:
     friend class guard;
     friend class lock_operation;
     void unlock() noexcept;
 
-    detail::wait_list waiters_;
     bool taken_ = false;
     detail::relaxed<std::uint64_t> owner_ = 0;  // for dumps: the number of the task, if it was one
-    detail::origin origin_;
 };
 
+inline lock_operation::lock_operation(mutex& of) noexcept : single_case(of) {}
+inline mutex& lock_operation::of() const noexcept { return static_cast<mutex&>(*at_); }
 inline void guard::unlock() noexcept {
     if (mutex* const held = std::exchange(of_, nullptr)) held->unlock();
 }
@@ -113,29 +110,21 @@ inline void guard::unlock() noexcept {
 class event;
 
 /// What event::wait() gives.
-class [[nodiscard]] event_operation final : public detail::single_case<event_operation, result<>> {
+class [[nodiscard]] event_operation final
+    : public detail::single_case<event_operation, result<>, detail::queue_case> {
 public:
-    explicit event_operation(event& of) noexcept : of_(&of) {}
+    explicit event_operation(event& of) noexcept;
     event_operation(event_operation&&) noexcept = default;
 
-    detail::wait_object* object() noexcept override;
     bool try_now(detail::late_wake&) noexcept override;
-    void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;
-    void delist() noexcept override;
     detail::wait_subject subject() const noexcept override;
-
-private:
-    event* of_;
-    detail::wait_node node_;
 };
 
 /// Something that has happened, or has not yet: a door that stays open once set, until reset.
-class event : detail::wait_object, public detail::named_awaitable<event, event_operation> {
+class event : detail::wait_queue, public detail::named_awaitable<event, event_operation> {
 public:
-    event(std::source_location made_at = std::source_location::current()) noexcept : origin_(made_at) {}
-    event(const event&) = delete;
-    event& operator=(const event&) = delete;
-    ~event() { detail::check(waiters_.empty(), "event: ends while it is waited for"); }
+    event(std::source_location made_at = std::source_location::current()) noexcept : wait_queue(made_at) {}
+    ~event() { detail::check(waiting.empty(), "event: ends while it is waited for"); }
 
     /// Lets all pass who wait now or later. Returns whether this call did it: false if it was set.
     /// Threads: any, also outside a runtime. Cost: O(waiters), all claimed under one short lock.
@@ -157,13 +146,60 @@ public:
     event_operation operation() noexcept { return wait(); }
 
     /// Its name in dumps and traces. Threads: any.
-    void label(literal text) noexcept { origin_.set_label(text); }
+    void label(literal text) noexcept { made.set_label(text); }
 
 private:
     friend class event_operation;
 
-    detail::wait_list waiters_;
     bool set_ = false;
-    detail::origin origin_;
 };
+
+inline event_operation::event_operation(event& of) noexcept : single_case(of) {}
+
+class auto_event;
+
+/// What auto_event::wait() gives.
+class [[nodiscard]] auto_event_operation final
+    : public detail::single_case<auto_event_operation, result<>, detail::queue_case> {
+public:
+    explicit auto_event_operation(auto_event& of) noexcept;
+    auto_event_operation(auto_event_operation&&) noexcept = default;
+
+    bool try_now(detail::late_wake&) noexcept override;
+    detail::wait_subject subject() const noexcept override;
+};
+
+/// A door that lets one pass each time it is set, and is closed behind it. Sets that nobody has used yet are one:
+/// "there is something to look at", however often it was said. (semaphore(0) counts them.)
+class auto_event : detail::wait_queue, public detail::named_awaitable<auto_event, auto_event_operation> {
+public:
+    auto_event(std::source_location made_at = std::source_location::current()) noexcept
+        : wait_queue(made_at) {}
+    ~auto_event() { detail::check(waiting.empty(), "auto_event: ends while it is waited for"); }
+
+    /// Lets the one pass that has waited longest, or the next that comes. Returns whether this call made a difference:
+    /// false if it was set already.
+    /// Threads: any, also outside a runtime. Cost: one short lock.
+    bool set() noexcept;
+
+    /// Waits until it is set, and takes that; `co_await work` is the same, and so is `work` in a select or a
+    /// with_timeout().
+    /// Returns       success; an error when the wait was refused or ended, and then it has taken nothing.
+    /// Cancellation  a cancel point on every call, also when it is set.
+    /// Order         first come, first served.
+    /// Threads       a task's. What was written before the set() that lets it pass is seen.
+    /// Cost          one short spin lock; no allocation.
+    auto_event_operation wait() noexcept { return auto_event_operation(*this); }
+    auto_event_operation operation() noexcept { return wait(); }
+
+    /// Its name in dumps and traces. Threads: any.
+    void label(literal text) noexcept { made.set_label(text); }
+
+private:
+    friend class auto_event_operation;
+
+    bool set_ = false;
+};
+
+inline auto_event_operation::auto_event_operation(auto_event& of) noexcept : single_case(of) {}
 }

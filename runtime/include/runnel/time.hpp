@@ -62,12 +62,15 @@ public:
 
     wait_object* object() noexcept final;
     bool try_now(late_wake&) noexcept override;
-    void enlist(task_block& task, std::uint64_t ticket) noexcept final;
-    void delist() noexcept final;
+    void enlist(task_block& task, std::uint64_t ticket) noexcept override;
+    bool delist() noexcept override;
     wait_subject subject() const noexcept final { return {"for a deadline", nullptr, 0, node_.when}; }
 
 protected:
     ~deadline_case() = default;
+
+    /// For who learns the time only when it queues up.
+    void set_time(std::int64_t time) noexcept { time_ = time; }
 
 private:
     std::int64_t time_;

@@ -91,7 +91,7 @@ public:
     bool try_now(late_wake&) noexcept override;
     void enlist(task_block& task, std::uint64_t ticket) noexcept override;
     wait_subject subject() const noexcept override { return {"for a tick"}; }
-    void delist() noexcept override;
+    bool delist() noexcept override;
 
 private:
     tick_source* of_;

@@ -84,7 +84,7 @@ class send_case : public channel_case {
 public:
     bool try_now(late_wake& wake) noexcept final;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
-    void delist() noexcept final;
+    bool delist() noexcept final;
     wait_subject subject() const noexcept final { return subject_of("to send", core_, true); }
     const char* done(const late_wake& wake) const noexcept final;
 
@@ -97,7 +97,7 @@ class recv_case : public channel_case {
 public:
     bool try_now(late_wake& wake) noexcept final;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
-    void delist() noexcept final;
+    bool delist() noexcept final;
     wait_subject subject() const noexcept final { return subject_of("to receive", core_, false); }
     const char* done(const late_wake& wake) const noexcept final;
 

@@ -60,6 +60,19 @@ decltype(auto) to_keep(Arg&& arg) noexcept {
         return std::forward<Arg>(arg);
 }
 
+/// Of a function whose call is awaited, and which keeps F and Args: await_hazard.hpp.
+template <class F, class... Args>
+constexpr void refuse_what_dies_twice() noexcept {
+    static_assert(
+        !dies_twice_as_callable<F> || is_from<std::remove_cvref_t<F>>,
+        "g++ 12 destroys a closure with captures in a co_await expression twice: capture by reference, or "
+        "name it on the line before and pass rn::from(it)");
+    static_assert(
+        (!dies_twice_as_value<Args> && ...),
+        "g++ 12 destroys a braced aggregate in a co_await expression twice: name it on the line before and "
+        "pass rn::from(it)");
+}
+
 template <class F, class... Args>
 decltype(auto) call(F&& f, Args&&... args) {
     return std::forward<F>(f)(std::forward<Args>(args)...);

@@ -6,7 +6,7 @@
 // priority would otherwise wait for ever).
 #pragma once
 
-#include <atomic>
+#include "atomic.hpp"
 
 namespace runnel::detail {
 
@@ -26,6 +26,6 @@ public:
 
 private:
     void lock_slow() noexcept;
-    std::atomic<bool> taken_{false};
+    atomic<bool> taken_{false};
 };
 }

@@ -53,6 +53,10 @@
 #include "wait_object.hpp"
 #include "worker_local.hpp"
 
+namespace runnel {
+enum class errc;
+}
+
 namespace runnel::detail {
 
 class runtime_core;
@@ -199,6 +203,14 @@ inline void finish(const late_wake& wake) noexcept {
     if (wake.task != nullptr) finish(*wake.task, wake.held ? claimed::won_held : claimed::won);
 }
 
+/// Has nobody ended its wait yet? The answer true may be old at once.
+inline bool still_waits(const wait_node& node) noexcept {
+    // relaxed: a claim that matters will come, or has come, by a CAS.
+    const std::uint64_t word = node.task->word.load(std::memory_order_relaxed);
+    return (word & word_bits::epoch_mask) == (node.ticket & word_bits::epoch_mask) &&
+           (word & word_bits::state_mask) == word_bits::armed;
+}
+
 /// A waker's whole act for a popped node: claim it with the index that its ticket carries.
 inline claimed claim(const wait_node& node) noexcept {
     return claim(*node.task, node.ticket, word_bits::code_of(node.ticket));
@@ -281,6 +293,8 @@ nanoseconds_t tick_time() noexcept;
 /// How the code that asks is being left: by an exception (also the one that ended the task whose arguments
 /// are just destroyed), because its task is cancelled, or neither. Threads: any.
 leaving how_left() noexcept;
+/// The same as the reason for which a channel closes or a promise is broken. Asked by who gives up the last handle.
+errc how_the_producer_ended() noexcept;
 /// The runtime that the running task belongs to.
 runtime_core& current_runtime() noexcept;
 

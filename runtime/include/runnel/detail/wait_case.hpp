@@ -77,8 +77,9 @@ public:
         node.ticket = ticket;
         push_back(node);
     }
-    void delist(wait_node& node) noexcept {
+    bool delist(wait_node& node) noexcept {
         if (node.linked()) remove(node);
+        return false;
     }
 
 private:
@@ -114,20 +115,22 @@ struct wait_subject {
     std::uint32_t partner_count = 0;
 };
 
-/// One case of a wait. All four functions are called by the task's own thread, the last three
-/// with the lock of object() held, and must neither throw nor suspend nor call user code (except
-/// the nothrow move of a value).
+/// One case of a wait. The functions are called by the task's own thread, those marked L with the lock of
+/// object() held, and must neither throw nor suspend nor call user code (except the nothrow move of a value).
 class wait_case {
 public:
     /// What to lock; nullptr = never ready (a nil channel). Asked when the wait begins, and again when it
     /// has ended: the answer is the same as long as the node is enlisted, on whatever worker.
     virtual wait_object* object() noexcept = 0;
-    /// Does it now if it can be done without waiting: takes the value, the lock, … Says whether it did.
+    /// L. Does it now if it can be done without waiting: takes the value, the lock, … Says whether it did.
     virtual bool try_now(late_wake& wake) noexcept = 0;
-    /// Queues the node; the waker claims {task, ticket} and, if it wins, completes the case.
+    /// L. Queues the node; the waker claims {task, ticket} and, if it wins, completes the case.
     virtual void enlist(task_block& task, std::uint64_t ticket) noexcept = 0;
-    /// Unlinks the node if it is still linked.
-    virtual void delist() noexcept = 0;
+    /// L. Unlinks the node if it is still linked. True: it stood in the way of others, so pass_on() must follow.
+    /// (Not when the wait was refused in the moment in which it queued up: then nobody stands behind it yet.)
+    virtual bool delist() noexcept = 0;
+    /// Lets those go on for whom there is enough now that this one has left. Without a lock.
+    virtual void pass_on() noexcept {}
     /// Threads: any, while the task that waits is held by a dump. Reads only what stands still meanwhile.
     virtual wait_subject subject() const noexcept { return {}; }
     /// What a trace calls it when try_now() has just said true: "send". Null: not worth an event. The task's own
