@@ -347,6 +347,31 @@ TEST_CASE("trace: a wait says for what, also when that is there no more") {
             rn::detail::name_at(waits[0].name);  // null when a test has used up all names
         const std::string title = (name != nullptr ? "patient " : "task ") + std::to_string(number);
         CHECK(count(json, "\"name\":\"" + title + "\"") >= 3);  // two turns, its time
+        CHECK(count(json, "\"name\":\"ready\"") >= 2);
+    });
+}
+
+TEST_CASE("trace: a wait for several things is one that tells of each") {
+    support::run_on(1, []() -> rn::task<> {
+        rn::trace::start(1000);
+        rn::mutex lock;
+        lock.label("the door");
+        auto held = lock.try_lock();
+        const auto attempt = [](rn::mutex& m) -> rn::task<std::uint64_t> {
+            CHECK(!co_await rn::with_timeout(std::chrono::milliseconds(1), m.lock()));
+            co_return my_number();
+        };
+        auto waiter = rn::go(attempt, rn::borrow(lock));
+        const std::uint64_t number = (co_await waiter).value();
+        const auto waits = of_kind(trace_kind::wait, number);
+        REQUIRE(waits.size() == 2);
+        CHECK(std::string(waits[0].what) == "for a lock");
+        CHECK(waits[0].value == static_cast<std::int64_t>(my_number()));
+        CHECK(std::string(waits[1].what) == "for a deadline");
+        CHECK(waits[0].wait == waits[1].wait);
+        const std::string json = rn::trace::to_json();
+        CAPTURE(json);
+        CHECK(count(json, "'the door' of ") >= 3);
         CHECK(count(json, ", task " + std::to_string(my_number()) + ") or for a deadline\"") == 3);
         CHECK(count(json, "\"driver and timers\"") >= 1);  // where its wake-up came from
     });
