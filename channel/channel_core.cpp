@@ -40,6 +40,7 @@
 
 #include <runnel/channel.hpp>
 #include <runnel/detail/counted.hpp>
+#include <runnel/detail/tracing.hpp>
 #include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
@@ -199,6 +200,8 @@ bool channel_core::close(std::error_code cause) noexcept {
         // release: pairs with the acquire in closed(), for who asks without the lock.
         closed_.store(true, std::memory_order_release);
     }
+    if (traced()) [[unlikely]]
+        trace_done("close", *this, made);
     wake_all();
     return true;
 }
@@ -293,6 +296,8 @@ bool channel_case::try_once() noexcept {
         const std::lock_guard guard(core_->lock);
         decided = try_now(wake);
     }
+    if (decided && traced()) [[unlikely]]
+        trace_done(*this, wake);
     finish(wake);
     return decided;
 }
@@ -308,6 +313,17 @@ void recv_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
 }
 
 bool recv_case::delist() noexcept { return core_->receivers_waiting.delist(node_); }
+
+// --- What a trace calls it -----------------------------------------------------------------------
+
+const char* send_case::done(const late_wake& wake) const noexcept {
+    if (!went_through()) return "find closed";
+    return wake.task != nullptr ? "hand over" : "send";
+}
+
+const char* recv_case::done(const late_wake&) const noexcept {
+    return went_through() ? "receive" : "find closed";
+}
 
 // --- What public headers call --------------------------------------------------------------------
 

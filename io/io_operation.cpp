@@ -5,6 +5,7 @@
 
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/operation.hpp>
+#include <runnel/detail/tracing.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/result.hpp>
 #include <runnel/stopping.hpp>
@@ -29,6 +30,24 @@ kernel_wait wait_of(io_kind kind) noexcept {
             break;
     }
     return kernel_wait::to_receive;
+}
+
+/// For traces.
+const char* name_of(io_kind kind) noexcept {
+    switch (kind) {
+        case io_kind::accept:
+            return "accept";
+        case io_kind::connect:
+            return "connect";
+        case io_kind::send:
+            return "send";
+        case io_kind::readability:
+            return "poll";
+        case io_kind::receive:
+        case io_kind::lease:
+            break;
+    }
+    return "receive";
 }
 
 nanoseconds_t from_now(nanoseconds_t limit) noexcept {
@@ -119,8 +138,7 @@ bool io_operation::go_on(task_block& task, std::coroutine_handle<> awaiter) noex
     task.refused = 0;
     if (--tls_worker->budget > 0) [[likely]]
         return false;
-    task.leaf = awaiter;
-    schedule_back(task);  // may run elsewhere at once: `this` is gone
+    give_way(task, awaiter);  // may run elsewhere at once: `this` is gone
     return true;
 }
 
@@ -141,6 +159,8 @@ bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, io_a
         backend.discard(*request);
         return refuse(task, awaiter);
     }
+    if (traced()) [[unlikely]]
+        trace_submit(task, name_of(action_.kind), action_.fd, action_.bytes);
     if (alarms.limit != nullptr) start_limit(*alarms.limit, task, wait);  // O2
     if (alarms.stopping != nullptr) watch(*alarms.stopping, task, wait);
     backend.start(*request);
@@ -151,8 +171,18 @@ runnel::transfer io_operation::outcome(io_alarms alarms) {
     if (alarms.limit != nullptr) stop_timer(*alarms.limit);
     if (alarms.stopping != nullptr) unwatch(*alarms.stopping);
     if (progress_ == progress::armed) take_leased();
+    if (action_.fd >= 0 && traced()) [[unlikely]]
+        trace_outcome();
     if (entered_) on_->leave(lane_);
     return {action_.moved, reason()};
+}
+
+void io_operation::trace_outcome() const noexcept {
+    if (progress_ != progress::made && progress_ != progress::armed) return;  // it has not been tried
+    const bool failed = action_.error != 0 && action_.moved == 0;
+    trace_complete(name_of(action_.kind), action_.fd,
+                   failed ? -action_.error : static_cast<std::int64_t>(action_.moved),
+                   progress_ == progress::armed);
 }
 
 /// A lease whose wait is over takes its bytes before it leaves the lane: a close() in between would give the

@@ -69,6 +69,7 @@ void arrive_late(task_block& branch_task) noexcept {
     free_ended(branch_task);
     if (!arrive(meeting)) return;
     waiting_task->leaf = waiting;
+    end_unparked(*waiting_task);
     schedule(*waiting_task);
 }
 }

@@ -55,6 +55,7 @@ task_block& begin_block(runtime_core& core, context_node& under, task_kind kind)
     // relaxed: the queue that the task goes into publishes it.
     task.ctx.store(&under, std::memory_order_relaxed);
     task.runtime.store(&core, std::memory_order_relaxed);
+    end_unparked(task);  // the block's last task may have been woken
     task.kind = kind;
     task.ended = false;
     task.left_scopes = false;

@@ -50,8 +50,7 @@ bool yield_operation::yield_awaiter::await_suspend(std::coroutine_handle<> await
         return refuse(task, awaiter);
     }
     task.refused = 0;
-    task.leaf = awaiter;
-    schedule_back(task);  // may run elsewhere at once: `this` is gone
+    give_way(task, awaiter);  // may run elsewhere at once: `this` is gone
     return true;
 }
 

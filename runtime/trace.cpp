@@ -1,14 +1,16 @@
-// See trace.hpp and trace_ring.hpp. The format: "Trace Event Format" of the Chromium project; times in it are
-// microseconds, a thread of it is one of our workers.
+// Noting events, and the calls of trace.hpp; what becomes of them is in trace_json.cpp.
 #include <runnel/trace.hpp>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
-#include <unordered_map>
 
+#include <runnel/detail/tracing.hpp>
+#include <runnel/label.hpp>
 #include "runtime_core.hpp"
+#include "task_dump.hpp"
+#include "trace_json.hpp"
 #include "trace_ring.hpp"
 
 namespace runnel::detail {
@@ -20,11 +22,11 @@ std::vector<trace_event> trace_ring::read() const {
     events.reserve(end - first);
     for (std::uint64_t i = first; i < end; ++i) {
         const slot& from = slots_[i % size_];
+        packed words;
         // acquire: pairs with add(); the load of head_ below sees at least what came before these.
-        events.push_back({static_cast<trace_kind>(from.kind.load(std::memory_order_acquire)),
-                          static_cast<nanoseconds_t>(from.time.load(std::memory_order_acquire)),
-                          from.task.load(std::memory_order_acquire),     // acquire: as above
-                          from.arrow.load(std::memory_order_acquire)});  // acquire: as above
+        for (std::size_t n = 0; n < event_words; ++n)
+            words.at[n] = from.words[n].load(std::memory_order_acquire);
+        events.push_back(unpack(words));
     }
     // relaxed: ordered by the loads above. One more: the event that is just being written.
     const std::uint64_t now = head_.load(std::memory_order_relaxed) + 1;
@@ -46,11 +48,25 @@ void worker::start_trace(std::size_t events) {
     // A ring that is too small stays until the worker goes: it may be writing into it just now.
     if (fresh != nullptr) trace_rings_.push_back(std::move(fresh));
     trace_rings_.back()->forget();
-    trace_.store(trace_rings_.back().get());
+    // release: pairs with note_trace(); the owner sees the ring whole.
+    trace_.store(trace_rings_.back().get(), std::memory_order_release);
     trace_lock_.unlock();
+    tell_of_trace();
+    if (current_worker() == this && running != nullptr) trace_turn_begins(*running);
 }
 
-void worker::stop_trace() noexcept { trace_.store(nullptr); }
+void worker::stop_trace() noexcept {
+    trace_.store(nullptr,
+                 std::memory_order_relaxed);  // relaxed: the owner needs nothing of ours to write no more
+    tell_of_trace();
+}
+
+/// `traced` is the owner's; others have it look, also when it sleeps.
+void worker::tell_of_trace() noexcept {
+    if (current_worker() == this) return note_trace();
+    ask_for_tick();
+    unpark();
+}
 
 std::vector<trace_event> worker::trace_events() {
     trace_lock_.lock();
@@ -60,110 +76,105 @@ std::vector<trace_event> worker::trace_events() {
 }
 
 namespace {
-/// Which wait of which task a wake-up has ended; 0: nobody's, the task has given way or has just been started.
-std::uint64_t arrow_to(const task_block& task) noexcept {
+/// An event of this task, now.
+trace_event event_of(trace_kind kind, const task_block* task) noexcept {
+    trace_event event;
+    event.kind = kind;
+    event.time = clock_now();
+    if (task == nullptr) return event;
+    const task_number number = task->id;
+    event.task = number;
+    event.name = number.name();
+    return event;
+}
+
+/// The number of the wait that a wake-up has ended; 0: none has, the task has given way or has just been started.
+std::uint64_t wait_ended(const task_block& task) noexcept {
     const std::uint64_t word = task.word.load(std::memory_order_relaxed);  // relaxed: claimed by us, or ours
-    if ((word & word_bits::state_mask) != word_bits::taken) return 0;
-    return (task.id << 20) + ((word >> word_bits::epoch_shift) & 0xfffff);
+    return (word & word_bits::state_mask) == word_bits::taken ? word >> word_bits::epoch_shift : 0;
+}
+
+void name_object(trace_event& event, const wait_object* object, const origin* named) noexcept {
+    event.object = reinterpret_cast<std::uintptr_t>(object);
+    if (named == nullptr) return;
+    event.label = named->label();
+    event.made_at = named->made_at();
 }
 }
 
-void worker::trace_turn_begins(trace_ring& into, const task_block& task) noexcept {
-    into.add({trace_kind::turn_begins, driver_->now(), task.id, arrow_to(task)});
-}
-void worker::trace_turn_ends(trace_ring& into) noexcept {
-    into.add({trace_kind::turn_ends, driver_->now(), 0, 0});
-}
-void worker::trace_wake(trace_ring& into, const task_block& task) noexcept {
-    if (const std::uint64_t arrow = arrow_to(task); arrow != 0)
-        into.add({trace_kind::wake, driver_->now(), task.id, arrow});
+void worker::trace_turn_begins(const task_block& task) noexcept {
+    trace_event event = event_of(trace_kind::turn_begins, &task);
+    event.wait = wait_ended(task);
+    traced_turn_ = event.task;
+    traced->add(event);
 }
 
-// --- The page --------------------------------------------------------------------------------------
-
-namespace {
-
-std::string quoted(const std::string& text) {
-    std::string safe = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') safe += '\\';
-        if (static_cast<unsigned char>(c) >= 0x20) safe += c;
-    }
-    return safe + "\"";
+void worker::trace_turn_ends() noexcept {
+    trace_event event = event_of(trace_kind::turn_ends, nullptr);  // the block may be another task's by now
+    event.task = std::exchange(traced_turn_, 0);
+    traced->add(event);
 }
 
-/// One event after the other; all have the same process, and the worker as their thread.
-class json_page {
-public:
-    explicit json_page(const std::string& runtime) {
-        text_ = "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"
-                "{\"ph\":\"M\",\"pid\":1,\"tid\":0,\"name\":\"process_name\",\"args\":{\"name\":" +
-                quoted(runtime) + "}}";
-    }
-    void thread(unsigned worker) {
-        text_ += ",\n{\"ph\":\"M\",\"pid\":1,\"tid\":" + std::to_string(worker) +
-                 ",\"name\":\"thread_name\",\"args\":{\"name\":\"worker " + std::to_string(worker) + "\"}}";
-    }
-    void turn(unsigned worker, const trace_event& begin, nanoseconds_t end) {
-        head("X", worker, begin.time, "task " + std::to_string(begin.task));
-        text_ += ",\"cat\":\"turn\",\"dur\":" + microseconds(end - begin.time) + "}";
-    }
-    void arrow(const char* phase, unsigned worker, const trace_event& event) {
-        head(phase, worker, event.time, "wake");
-        text_ += ",\"cat\":\"wake\",\"id\":" + std::to_string(event.arrow);
-        text_ += *phase == 'f' ? ",\"bp\":\"e\"}" : "}";
-    }
-    std::string text() && { return std::move(text_) + "\n]}\n"; }
-
-private:
-    static std::string microseconds(nanoseconds_t time) {
-        char text[32];
-        std::snprintf(text, sizeof text, "%lld.%03lld", static_cast<long long>(time / 1000),
-                      static_cast<long long>(time % 1000));
-        return text;
-    }
-    void head(const char* phase, unsigned worker, nanoseconds_t time, const std::string& name) {
-        text_ += ",\n{\"ph\":\"" + std::string(phase) + "\",\"pid\":1,\"tid\":" + std::to_string(worker) +
-                 ",\"ts\":" + microseconds(time) + ",\"name\":\"" + name + "\"";
-    }
-    std::string text_;
-};
-
-using events_of_workers = std::vector<std::vector<trace_event>>;
-
-/// An arrow is drawn only if both of its ends are there. (A turn begins where its wake-up, by another worker's
-/// clock of the same machine, has been noted before.)
-std::unordered_map<std::uint64_t, int> ends_of_arrows(const events_of_workers& all) {
-    std::unordered_map<std::uint64_t, int> ends;
-    for (const auto& events : all)
-        for (const trace_event& event : events) {
-            if (event.kind == trace_kind::wake) ends[event.arrow] |= 1;
-            if (event.kind == trace_kind::turn_begins) ends[event.arrow] |= 2;
-        }
-    return ends;
+void worker::trace_wake(const task_block& task) noexcept {
+    const std::uint64_t wait = wait_ended(task);
+    if (wait == 0) return;
+    trace_event event = event_of(trace_kind::wake, &task);
+    event.wait = wait;
+    traced->add(event);
 }
 
-std::string as_json(const std::string& name, const events_of_workers& all) {
-    json_page page(name);
-    const auto ends = ends_of_arrows(all);
-    for (unsigned worker = 0; worker < all.size(); ++worker) {
-        page.thread(worker);
-        const trace_event* begin = nullptr;
-        for (const trace_event& event : all[worker]) {
-            const bool whole = event.arrow != 0 && ends.at(event.arrow) == 3;
-            if (event.kind == trace_kind::turn_begins) {
-                begin = &event;
-                if (whole) page.arrow("f", worker, event);
-            } else if (event.kind == trace_kind::turn_ends) {
-                if (begin != nullptr) page.turn(worker, *begin, event.time);
-                begin = nullptr;
-            } else if (whole) {
-                page.arrow("s", worker, event);
-            }
-        }
+// --- What waits and operations tell ------------------------------------------------------------------
+
+void trace_wait(const task_block& task) noexcept {
+    wait_case* cases[cases_max];
+    const std::size_t count = std::min(waits_of(task, cases, cases_max), waits_traced);
+    trace_event event = event_of(trace_kind::wait, &task);
+    event.wait = next_ticket(task) >> word_bits::epoch_shift;
+    for (std::size_t i = 0; i < count; ++i) {
+        const wait_subject subject = cases[i]->subject();
+        event.what = subject.what;
+        event.value = static_cast<std::int64_t>(subject.task);
+        event.label = nullptr;
+        event.made_at = {};
+        name_object(event, cases[i]->object(), subject.of);
+        tls_worker->traced->add(event);
     }
-    return std::move(page).text();
 }
+
+void trace_done(wait_case& done, const late_wake& wake) noexcept {
+    const char* const what = done.done(wake);
+    if (what == nullptr) return;
+    trace_event event = event_of(trace_kind::done, tls_worker->running);
+    event.what = what;
+    event.value = wake.task != nullptr ? static_cast<std::int64_t>(wake.task->id.get()) : 0;
+    name_object(event, done.object(), done.subject().of);
+    tls_worker->traced->add(event);
+}
+
+void trace_done(const char* what, const wait_object& to, const origin& named) noexcept {
+    trace_event event = event_of(trace_kind::done, tls_worker->running);
+    event.what = what;
+    name_object(event, &to, &named);
+    tls_worker->traced->add(event);
+}
+
+void trace_submit(const task_block& task, const char* what, int fd, std::size_t bytes) noexcept {
+    trace_event event = event_of(trace_kind::io_submit, &task);
+    event.wait =
+        task.word.load(std::memory_order_relaxed) >> word_bits::epoch_shift;  // relaxed: ours, just armed
+    event.what = what;
+    event.object = static_cast<std::uint64_t>(fd);
+    event.value = static_cast<std::int64_t>(bytes);
+    tls_worker->traced->add(event);
+}
+
+void trace_complete(const char* what, int fd, std::int64_t result, bool waited) noexcept {
+    trace_event event =
+        event_of(waited ? trace_kind::io_complete : trace_kind::io_at_once, tls_worker->running);
+    event.what = what;
+    event.object = static_cast<std::uint64_t>(fd);
+    event.value = result;
+    tls_worker->traced->add(event);
 }
 }
 
@@ -180,9 +191,9 @@ void stop() noexcept {
 
 std::string to_json() {
     const detail::runtime_core& core = detail::current_runtime();
-    detail::events_of_workers all;
+    std::vector<std::vector<detail::trace_event>> all;
     for (const auto& each : core.workers) all.push_back(each->trace_events());
-    return detail::as_json(core.settings.name(), all);
+    return detail::trace_as_json(core.settings.name(), all);
 }
 
 result<> write(const std::string& path) {

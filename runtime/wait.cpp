@@ -5,6 +5,7 @@
 #include <cassert>
 #include <vector>
 
+#include <runnel/detail/tracing.hpp>
 #include <runnel/result.hpp>
 #include "brake.hpp"
 #include "context_node.hpp"
@@ -15,26 +16,20 @@ namespace runnel::detail {
 using namespace word_bits;
 
 namespace {
-/// running_task(), inlined where each wait passes twice.
-task_block& self() noexcept {
-    const worker_local* here = tls_worker;
-    if (here != nullptr && here->running != nullptr) [[likely]]
-        return *here->running;
-    return running_task();  // says what is wrong
-}
-
-/// The word of a wait that ended without parking. release: a canceller may read it; it only matters
-/// that it is not armed.
-void end_unparked(task_block& task, unsigned code) noexcept {
-    const std::uint64_t epoch = task.word.load(std::memory_order_relaxed) & epoch_mask;  // relaxed: T1
-    task.word.store(epoch | idle | with_code(code), std::memory_order_release);
+/// Who runs the task that waits: what each wait asks first, and asks once, for the pointer is a thread's.
+worker_local& this_worker() noexcept {
+    worker_local* here = tls_worker;
+    if (here == nullptr || here->running == nullptr) [[unlikely]]
+        running_task();  // says what is wrong
+    return *here;
 }
 
 /// Nothing to wait for: go on, unless the budget of this resumption is used up (W3).
-bool go_on(task_block& task, unsigned code, std::coroutine_handle<> awaiter) noexcept {
+bool go_on(worker_local& here, unsigned code, std::coroutine_handle<> awaiter) noexcept {
+    task_block& task = *here.running;
     end_unparked(task, code);
     task.refused = 0;
-    if (--tls_worker->budget > 0) [[likely]]
+    if (--here.budget > 0) [[likely]]
         return false;
     task.leaf = awaiter;
     schedule_back(task);
@@ -42,9 +37,22 @@ bool go_on(task_block& task, unsigned code, std::coroutine_handle<> awaiter) noe
 }
 
 /// For dumps: what it waits at, and since when. Before arming.
-void note_wait(task_block& task, const void* at) noexcept {
+void note_wait(const worker_local& here, task_block& task, const void* at) noexcept {
     task.waits_at.store(at, std::memory_order_relaxed);  // relaxed: published by the arming
-    task.waits_since = coarse_time(tls_worker->tick_time);
+    task.waits_since = coarse_time(here.tick_time);
+}
+
+/// The same for a trace, too; not of an operation in the kernel, of which io tells more.
+void begin_wait(const worker_local& here, task_block& task, const void* at) noexcept {
+    note_wait(here, task, at);
+    if (here.traced != nullptr) [[unlikely]]
+        trace_wait(task);
+}
+
+/// For a trace, when a case has happened at once, before the waiter that it ended goes on.
+void note_done(const worker_local& here, wait_case& done, const late_wake& wake) noexcept {
+    if (here.traced != nullptr) [[unlikely]]
+        trace_done(done, wake);
 }
 
 /// waits_of() tells the two apart by the lowest bit.
@@ -103,24 +111,26 @@ arming arm(task_block& task, std::uint64_t ticket, std::coroutine_handle<> await
 }
 
 bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
-    task_block& task = self();
+    worker_local& here = this_worker();
+    task_block& task = *here.running;
     if (!may_wait(task)) [[unlikely]]
         return refuse(task, awaiter);
     const std::uint64_t ticket = next_ticket(task);
     wait_object* object = only.object();
     if (object == nullptr) {
-        note_wait(task, &only);
+        begin_wait(here, task, &only);
         return arm(task, ticket, awaiter) != arming::cancelled;
     }
     object->lock.lock();
     late_wake wake;
     if (only.try_now(wake)) {
         object->lock.unlock();
+        note_done(here, only, wake);
         finish(wake);
-        return go_on(task, 0, awaiter);
+        return go_on(here, 0, awaiter);
     }
     only.enlist(task, ticket);
-    note_wait(task, &only);
+    begin_wait(here, task, &only);
     const arming how = arm(task, ticket, awaiter);
     if (how != arming::parked) [[unlikely]]
         only.delist();
@@ -129,7 +139,7 @@ bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
 }
 
 unsigned resume_one(wait_case& only) {
-    task_block& task = self();
+    task_block& task = *this_worker().running;
     if (parked(task)) {
         // relaxed: parked() acquired.
         const unsigned code = code_of(task.word.load(std::memory_order_relaxed));
@@ -215,14 +225,15 @@ int try_cases(wait_case* const* cases, std::size_t count, std::uint16_t* turn, l
 }
 
 /// Steps 4 to 6.
-arming park(task_block& task, wait_case* const* cases, std::size_t count, const std::uint16_t* turn,
+arming park(const worker_local& here, wait_case* const* cases, std::size_t count, const std::uint16_t* turn,
             bool locked, wait_cases& lists, std::coroutine_handle<> awaiter) noexcept {
+    task_block& task = *here.running;
     const std::uint64_t ticket = next_ticket(task);
     for (std::size_t i = 0; i < count; ++i) {
         const std::size_t each = turn != nullptr ? turn[i] : i;
         if (cases[each]->object() != nullptr) cases[each]->enlist(task, ticket_for(ticket, each));
     }
-    note_wait(task, tagged(lists));
+    begin_wait(here, task, tagged(lists));
     const arming how = arm(task, ticket, awaiter);
     // Without a lock of ours nothing keeps a task that a dump held from going on: and nothing was enlisted.
     if (how != arming::parked && locked) [[unlikely]]
@@ -233,7 +244,8 @@ arming park(task_block& task, wait_case* const* cases, std::size_t count, const 
 
 bool suspend_many(wait_case* const* cases, std::size_t count, choice order, wait_cases& lists,
                   std::coroutine_handle<> awaiter) noexcept {
-    task_block& task = self();
+    worker_local& here = this_worker();
+    task_block& task = *here.running;
     if (!may_wait(task)) [[unlikely]]
         return refuse(task, awaiter);
     locked_objects objects(cases, count);
@@ -242,31 +254,33 @@ bool suspend_many(wait_case* const* cases, std::size_t count, choice order, wait
     const int ready = try_cases(cases, count, in_turn.drawn(), wake);
     if (ready >= 0) {
         objects.unlock();
+        note_done(here, *cases[ready], wake);
         finish(wake);
-        return go_on(task, static_cast<unsigned>(ready), awaiter);
+        return go_on(here, static_cast<unsigned>(ready), awaiter);
     }
-    const arming how = park(task, cases, count, in_turn.drawn(), !objects.empty(), lists, awaiter);
+    const arming how = park(here, cases, count, in_turn.drawn(), !objects.empty(), lists, awaiter);
     objects.unlock();
     return how != arming::cancelled;
 }
 
 /// The same for one case and a limit. The lock of the timers comes out of the order of addresses, so it is taken
 /// only if that needs no waiting.
-static bool suspend_one_limited(task_block& task, wait_case* const* cases, wait_object& object,
+static bool suspend_one_limited(worker_local& here, wait_case* const* cases, wait_object& object,
                                 wait_cases& lists, std::coroutine_handle<> awaiter) noexcept {
     object.lock.lock();
     late_wake wake;
     if (cases[0]->try_now(wake)) {
         object.lock.unlock();
+        note_done(here, *cases[0], wake);
         finish(wake);
-        return go_on(task, 0, awaiter);
+        return go_on(here, 0, awaiter);
     }
     wait_object& timers = *cases[1]->object();
     if (!timers.lock.try_lock()) {
         object.lock.unlock();
         return suspend_many(cases, 2, choice::in_order, lists, awaiter);
     }
-    const arming how = park(task, cases, 2, nullptr, true, lists, awaiter);
+    const arming how = park(here, cases, 2, nullptr, true, lists, awaiter);
     timers.lock.unlock();
     object.lock.unlock();
     return how != arming::cancelled;
@@ -274,20 +288,21 @@ static bool suspend_one_limited(task_block& task, wait_case* const* cases, wait_
 
 bool suspend_limited(wait_case* const* cases, std::size_t count, choice order, wait_cases& lists,
                      std::coroutine_handle<> awaiter) noexcept {
-    task_block& task = self();
+    worker_local& here = this_worker();
+    task_block& task = *here.running;
     if (!may_wait(task)) [[unlikely]]
         return refuse(task, awaiter);
     if (count == 2) {
         wait_object* object = cases[0]->object();
-        if (object != nullptr) return suspend_one_limited(task, cases, *object, lists, awaiter);
+        if (object != nullptr) return suspend_one_limited(here, cases, *object, lists, awaiter);
     } else if (const int ready = try_many(cases, count - 1, order); ready >= 0) {
-        return go_on(task, static_cast<unsigned>(ready), awaiter);
+        return go_on(here, static_cast<unsigned>(ready), awaiter);
     }
     return suspend_many(cases, count, order, lists, awaiter);
 }
 
 unsigned resume_many(wait_case* const* cases, std::size_t count) {
-    task_block& task = self();
+    task_block& task = *this_worker().running;
     if (parked(task)) {
         // relaxed: parked() acquired.
         const unsigned code = code_of(task.word.load(std::memory_order_relaxed));
@@ -309,8 +324,16 @@ int try_many(wait_case* const* cases, std::size_t count, choice order) noexcept 
     turns in_turn(count, order);
     const int ready = try_cases(cases, count, in_turn.drawn(), wake);
     objects.unlock();
+    if (ready >= 0 && traced()) [[unlikely]]
+        trace_done(*cases[ready], wake);
     finish(wake);
     return ready;
+}
+
+void give_way(task_block& task, std::coroutine_handle<> awaiter) noexcept {
+    end_unparked(task);
+    task.leaf = awaiter;
+    schedule_back(task);
 }
 
 std::size_t waits_of(const task_block& task, wait_case** out, std::size_t room) noexcept {
@@ -346,7 +369,7 @@ bool arm_io(task_block& task, io_request& request, std::coroutine_handle<> await
     if (!may_wait(task)) [[unlikely]]
         return false;
     task.refused = 0;
-    note_wait(task, &request);
+    note_wait(*tls_worker, task, &request);
     task.leaf = awaiter;
     const std::uint64_t word = next_ticket(task) | armed_io;
     const context_node* ctx = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)

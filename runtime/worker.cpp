@@ -182,6 +182,7 @@ void worker::tick() noexcept {
     time_the_next_ = true;
     driver_->poll();
     tick_time = driver_->now();
+    note_trace();
     if (timers.earliest() <= tick_time) timers.fire_due(tick_time);
     if (task_block* task = from_injector(); task != nullptr) push_ready(*task);
     if (core.take_help_request()) help_others();
@@ -334,14 +335,14 @@ void worker::run_task(task_block& task) noexcept {
     turn_of_.store(&task, std::memory_order_relaxed);  // relaxed: a hint
     budget = turn_budget_;
     counts.polls.add();
-    trace_ring* const into = trace();
-    if (into != nullptr) [[unlikely]]
-        trace_turn_begins(*into, task);
+    if (traced != nullptr) [[unlikely]]
+        trace_turn_begins(task);
     task.leaf.resume();
-    if (into != nullptr) [[unlikely]]
-        trace_turn_ends(*into);
+    if (traced != nullptr) [[unlikely]]
+        trace_turn_ends();
     if (put_aside) {  // W3: a chain was cut; `running` may be another by now
         running->leaf = std::exchange(put_aside, {});
+        end_unparked(*running);
         push_next(*running);
     }
     running = nullptr;
@@ -462,8 +463,8 @@ void schedule(task_block& task) noexcept {
     runtime_core* core =
         task.runtime.load(std::memory_order_relaxed);  // relaxed: set when the task was started
     if (here != nullptr && &here->core == core && !task.routed) [[likely]] {
-        if (trace_ring* into = here->trace(); into != nullptr) [[unlikely]]
-            here->trace_wake(*into, task);
+        if (here->traced != nullptr) [[unlikely]]
+            here->trace_wake(task);
         here->push_next(task);
     } else {
         route(task, *core);
@@ -475,8 +476,8 @@ void schedule_back(task_block& task) noexcept {
     runtime_core* core =
         task.runtime.load(std::memory_order_relaxed);  // relaxed: set when the task was started
     if (here != nullptr && &here->core == core && !task.routed) {
-        if (trace_ring* into = here->trace(); into != nullptr) [[unlikely]]
-            here->trace_wake(*into, task);
+        if (here->traced != nullptr) [[unlikely]]
+            here->trace_wake(task);
         here->push_ready(task);
     } else {
         route(task, *core);

@@ -137,12 +137,11 @@ public:
     bool help(worker& helper, nanoseconds_t now) noexcept;
 
     // --- Trace: in trace.cpp ---
+    /// From the owner's next tick on; that of the calling worker at once. Threads: workers.
     void start_trace(std::size_t events);
     void stop_trace() noexcept;
     std::vector<trace_event> trace_events();
-    /// Null when none is wanted. Cost: a load.
-    trace_ring* trace() const noexcept { return trace_.load(std::memory_order_relaxed); }  // relaxed: a hint
-    void trace_wake(trace_ring& into, const task_block& task) noexcept;
+    void trace_wake(const task_block& task) noexcept;
 
     runtime_core& core;
     const unsigned index;
@@ -165,8 +164,11 @@ private:
     bool take_messages() noexcept;
     void tick() noexcept;
     void help_others() noexcept;
-    void trace_turn_begins(trace_ring& into, const task_block& task) noexcept;
-    void trace_turn_ends(trace_ring& into) noexcept;
+    /// acquire: pairs with start_trace(), which another thread may have run: the ring that it made is seen whole.
+    void note_trace() noexcept { traced = trace_.load(std::memory_order_acquire); }
+    void tell_of_trace() noexcept;
+    void trace_turn_begins(const task_block& task) noexcept;
+    void trace_turn_ends() noexcept;
     void run_task(task_block& task) noexcept;
     bool work_in_sight() const noexcept;
     bool spin() noexcept;
@@ -188,8 +190,9 @@ private:
     steering* steering_ = nullptr;
     int turn_budget_ = budget_per_resumption;  // 1 when driven: each co_await is a point of decision
 
-    std::atomic<trace_ring*> trace_{nullptr};
-    spin_lock trace_lock_;  // guards the next
+    std::atomic<trace_ring*> trace_{nullptr};  // what `traced` is to become
+    std::uint64_t traced_turn_ = 0;            // the task of the last turn that was traced
+    spin_lock trace_lock_;                     // guards the next
     std::vector<std::unique_ptr<trace_ring>> trace_rings_;
 
     alignas(64) std::atomic<task_block*> next_{nullptr};

@@ -3,13 +3,16 @@
 
 #include <runnel/runtime.hpp>
 #include <runnel/tcp.hpp>
+#include <runnel/trace.hpp>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <exception>
 #include <map>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "pubsub.hpp"
@@ -23,6 +26,7 @@ struct command_line {
     std::string listen = "127.0.0.1:6380";
     unsigned workers = 0;
     pubsub::outbox_options queues;
+    std::string trace;
 };
 
 int fail(const std::string& why) {
@@ -44,12 +48,31 @@ void describe(CLI::App& app, command_line& given) {
     app.add_option("--slow", given.queues.slow, "What to do when they are more: drop-oldest or disconnect")
         ->transform(CLI::CheckedTransformer(policies))
         ->default_str("drop-oldest");
+    app.add_option("--trace", given.trace,
+                   "File for a trace of the last events before the end, for ui.perfetto.dev")
+        ->type_name("FILE");
 }
 
-rn::task<> serve(pubsub::outbox_options queues, rn::tcp_listener listener) {
+std::string cannot_write(const std::string& file, const std::string& why) {
+    return fmt::format("cannot write the trace {}: {}", file, why);
+}
+
+/// Gives the exit status.
+rn::task<int> work(command_line given, rn::tcp_listener listener) {
+    if (!given.trace.empty()) rn::trace::start();
     fmt::print("listening on {}\n", to_string(listener.local_address()));
     std::fflush(stdout);
-    co_await pubsub::serve(queues, std::move(listener));
+    co_await pubsub::serve(given.queues, std::move(listener));
+    if (given.trace.empty()) co_return 0;
+    rn::trace::stop();
+    const auto written = rn::trace::write(given.trace);
+    co_return written ? 0 : fail(cannot_write(given.trace, written.error().message()));
+}
+
+/// Better told now than after hours of service. An error, or 0.
+int make_file(const std::string& path) {
+    std::FILE* const file = std::fopen(path.c_str(), "w");
+    return file != nullptr && std::fclose(file) == 0 ? 0 : errno;
 }
 }
 
@@ -63,11 +86,14 @@ int main(int argc, char** argv) try {
         fmt::print("{}", app.help());
         return 0;
     }
+    if (const int error = given.trace.empty() ? 0 : make_file(given.trace); error != 0)
+        return fail(cannot_write(given.trace, std::generic_category().message(error)));
     auto listener = rn::tcp_listener::bind(given.listen);
     if (!listener)
         return fail(fmt::format("cannot listen on {}: {}", given.listen, listener.error().message()));
-    const auto how = rn::options().name("pubsub").workers(given.workers).grace(5s);
-    return rn::run(how, serve, given.queues, std::move(*listener));
+    auto how = rn::options().name("pubsub").workers(given.workers).grace(5s);
+    if (!given.trace.empty()) how.slow_turn(10s);  // writing it takes a while, and nobody is held up by then
+    return rn::run(how, work, given, std::move(*listener));
 } catch (const std::exception& error) {  // a bad option, or a system that lacks what the runtime needs
     return fail(error.what());
 }

@@ -2,6 +2,7 @@
 
 #include <runnel/context.hpp>
 #include <runnel/go.hpp>
+#include <runnel/label.hpp>
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
 #include <runnel/time.hpp>
@@ -31,7 +32,10 @@ constexpr auto linger_time = 500ms;                  // for a client to close, a
 /// What the two tasks of a client share, and publishers hold on to.
 struct connection final : notifier {
     connection(rn::tcp_stream stream, server& shared)
-        : peer(std::move(stream)), out(*this, shared.outbox, shared.broker.lost) {}
+        : peer(std::move(stream)), out(*this, shared.outbox, shared.broker.lost) {
+        changed.label("outbox changed");
+        written.label("outbox written");
+    }
 
     void wake() noexcept override {
         changed.set();
@@ -79,6 +83,7 @@ std::string_view joined(const std::vector<frame>& batch, std::string& buffer) {
 }
 
 rn::task<> write(std::shared_ptr<connection> client) {
+    rn::name_task("write");
     std::vector<frame> batch;
     std::string buffer;
     while (client->out.take(batch, write_bytes)) {
@@ -102,6 +107,7 @@ rn::task<> hang_up(rn::tcp_stream& peer) {
 }
 
 rn::task<> talk(rn::tcp_stream peer, rn::context reading, server& shared) {
+    rn::name_task("read");
     auto client = std::make_shared<connection>(std::move(peer), shared);
     auto writer = rn::go(write, client);
     co_await rn::with_context(reading, read(client, shared));
@@ -112,6 +118,7 @@ rn::task<> talk(rn::tcp_stream peer, rn::context reading, server& shared) {
 }
 
 rn::task<> serve(outbox_options queues, rn::tcp_listener listener) {
+    rn::name_task("accept");
     const auto shared = std::make_unique<server>(queues, listener.local_address().port());
     const auto reading = rn::with_cancel(rn::current_context());
     rn::task_set clients;

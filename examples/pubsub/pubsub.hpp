@@ -3,6 +3,9 @@
 //   $ examples/run pubsub --listen 127.0.0.1:6380
 //   $ redis-cli -p 6380 SUBSCRIBE news            $ redis-cli -p 6380 PUBLISH news hello
 //
+// --trace FILE: when it ends (SIGTERM, SIGINT), it writes what its tasks did last (runnel/trace.hpp), as in
+// runtime/README.md.
+//
 // Each client has two tasks. One reads requests and carries them out; the other writes what has gathered in
 // the client's outbox, and sleeps while that is empty. Nobody waits for a client that reads slowly: publishers
 // put messages in its outbox and go on, and when that is full the oldest go, or the client does.

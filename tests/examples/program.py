@@ -9,9 +9,9 @@ def run(program, *options):
     return done.returncode, done.stdout, done.stderr.splitlines()
 
 
-def start(program):
+def start(program, *options):
     """-> the running program, and where it listens."""
-    server = subprocess.Popen([program, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([program, "--listen", "127.0.0.1:0", *options], stdout=subprocess.PIPE, text=True)
     host, port = server.stdout.readline().removeprefix("listening on ").strip().rsplit(":", 1)
     return server, (host, int(port))
 

@@ -95,7 +95,7 @@ public:
     std::size_t len(std::source_location at = std::source_location::current()) const noexcept;
     std::size_t capacity(std::source_location at = std::source_location::current()) const noexcept;
 
-    /// Its name in dumps, for all its ends. Nothing for a nil channel. Threads: any.
+    /// Its name in dumps and traces, for all its ends. Nothing for a nil channel. Threads: any.
     void label(literal text, std::source_location at = std::source_location::current()) const noexcept;
 
     /// Gives the end up now: it is as if default-made afterwards. In a select this switches a case off.

@@ -72,7 +72,7 @@ public:
     /// How many rounds are complete. Threads: any.
     std::uint64_t rounds() noexcept;
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { made.set_label(text); }
 
 private:

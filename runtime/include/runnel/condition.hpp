@@ -73,7 +73,7 @@ public:
     /// Wakes all; says how many. Threads: any, also outside a runtime. Cost: O(waiters), under one short lock.
     std::size_t notify_all() noexcept;
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { made.set_label(text); }
 
 private:

@@ -1,10 +1,11 @@
-// label: what a dump or a report calls a channel, a lock, an event.
+// label: what a dump, a report or a trace calls a channel, a lock, an event.
 //
 //   auto [out, in] = rn::make_channel<job>(64);
 //   in.label("jobs");                            // "1 task waiting to receive ('jobs' of server.cpp:31), …"
 //   rn::name_task("session");                    // in a task: "task 1025 'session'"
 //
-// Without one they are told by the place that made them, or started them.
+// Without one they are told by the place that made them, or started them. Both texts are there as long as the program,
+// so that a trace (trace.hpp) can name what has died since.
 #pragma once
 
 #include <source_location>
@@ -23,7 +24,7 @@ private:
     const char* text_;
 };
 
-/// Names the running task, in dumps and reports. The last name counts.
+/// Names the running task, in dumps, reports and traces. The last name counts.
 /// Threads: tasks (check()ed). Cost: some ten instructions.
 void name_task(literal text) noexcept;
 

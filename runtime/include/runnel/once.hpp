@@ -65,7 +65,7 @@ public:
     // acquire: pairs with the release in end_turn().
     bool is_done() const noexcept { return done_.load(std::memory_order_acquire); }
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { made.set_label(text); }
 
 private:

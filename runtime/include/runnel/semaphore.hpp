@@ -112,7 +112,7 @@ public:
     /// Permits that are free. A hint, unless the caller knows. Threads: any.
     std::uint64_t available() noexcept;
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { made.set_label(text); }
 
 private:

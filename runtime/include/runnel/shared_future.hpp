@@ -182,9 +182,7 @@ public:
         return detail::value_operation<T>(checked());
     }
     /// The same without the copy: success when there is a value().
-    detail::ready_operation ready() const noexcept {
-        return detail::ready_operation(checked());
-    }
+    detail::ready_operation ready() const noexcept { return detail::ready_operation(checked()); }
 
     /// The value of one that is ready. Throws the exception, or std::system_error for the error, that it was settled
     /// with. Not ready: check()ed. Lives as long as any handle. Threads: any.
@@ -255,7 +253,7 @@ public:
         settle({}, std::move(thrown));
     }
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { checked().made.set_label(text); }
 
 private:

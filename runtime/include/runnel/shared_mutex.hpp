@@ -135,7 +135,7 @@ public:
     result<exclusive_guard> try_lock() noexcept;
     result<shared_guard> try_lock_shared() noexcept;
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { made.set_label(text); }
 
 private:

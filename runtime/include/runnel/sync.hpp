@@ -89,7 +89,7 @@ public:
     /// Is it held by anybody? A hint, unless the caller knows. Threads: any.
     bool is_locked() noexcept;
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { made.set_label(text); }
 
 private:
@@ -145,7 +145,7 @@ public:
     event_operation wait() noexcept { return event_operation(*this); }
     event_operation operation() noexcept { return wait(); }
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { made.set_label(text); }
 
 private:
@@ -192,7 +192,7 @@ public:
     auto_event_operation wait() noexcept { return auto_event_operation(*this); }
     auto_event_operation operation() noexcept { return wait(); }
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { made.set_label(text); }
 
 private:

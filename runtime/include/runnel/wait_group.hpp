@@ -76,7 +76,7 @@ public:
     detail::zero_operation wait() noexcept { return {*this, "for a wait_group"}; }
     detail::zero_operation operation() noexcept { return wait(); }
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { made.set_label(text); }
 };
 
@@ -99,7 +99,7 @@ public:
     detail::zero_operation wait() noexcept { return {*this, "for a latch"}; }
     detail::zero_operation operation() noexcept { return wait(); }
 
-    /// Its name in dumps. Threads: any.
+    /// Its name in dumps and traces. Threads: any.
     void label(literal text) noexcept { made.set_label(text); }
 };
 }

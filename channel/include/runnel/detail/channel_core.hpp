@@ -86,6 +86,7 @@ public:
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
     bool delist() noexcept final;
     wait_subject subject() const noexcept final { return subject_of("to send", core_, true); }
+    const char* done(const late_wake& wake) const noexcept final;
 
 protected:
     using channel_case::channel_case;
@@ -98,6 +99,7 @@ public:
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
     bool delist() noexcept final;
     wait_subject subject() const noexcept final { return subject_of("to receive", core_, false); }
+    const char* done(const late_wake& wake) const noexcept final;
 
 protected:
     using channel_case::channel_case;

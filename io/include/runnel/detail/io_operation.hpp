@@ -71,6 +71,7 @@ private:
     bool go_on(task_block& task, std::coroutine_handle<> awaiter) noexcept;
     bool start(task_block& task, std::coroutine_handle<> awaiter, io_alarms alarms) noexcept;
     void take_leased() noexcept;
+    void trace_outcome() const noexcept;
     std::error_code reason();
 
     lane lane_;

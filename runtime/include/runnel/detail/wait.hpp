@@ -181,8 +181,11 @@ inline void finish_in_turn(task_block& task, claimed how) noexcept;
 /// Puts a task that nobody else can claim into a run queue: of the current worker (as the next to
 /// run) when it belongs to the same runtime, else of the runtime. Threads: any.
 void schedule(task_block& task) noexcept;
-/// The same at the back of the queue: for a task that gives way.
+/// The same at the back of the queue.
 void schedule_back(task_block& task) noexcept;
+/// The running task, which waits for nothing, lets others run first and goes on at `awaiter`: maybe elsewhere and
+/// at once, so nothing of its frame may be touched after.
+void give_way(task_block& task, std::coroutine_handle<> awaiter) noexcept;
 
 /// The ticket of the wait that the running task arms next, for case 0; add the index of the case.
 inline std::uint64_t next_ticket(const task_block& task) noexcept {
@@ -297,6 +300,15 @@ errc how_the_producer_ended() noexcept;
 runtime_core& current_runtime() noexcept;
 
 // -------------------------------------------------------------------------------------------------
+
+/// The word of a task that is not in a wait, or of one that ended without parking. The owner's. What it is put into a
+/// queue for after this is no wake-up: a trace shows none.
+inline void end_unparked(task_block& task, unsigned code = 0) noexcept {
+    using namespace word_bits;
+    const std::uint64_t epoch = task.word.load(std::memory_order_relaxed) & epoch_mask;  // relaxed: T1
+    // release: a canceller may read it; it only matters that it is not armed.
+    task.word.store(epoch | idle | with_code(code), std::memory_order_release);
+}
 
 inline claimed claim(task_block& task, std::uint64_t ticket, unsigned code) noexcept {
     using namespace word_bits;

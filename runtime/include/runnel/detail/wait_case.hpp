@@ -133,6 +133,9 @@ public:
     virtual void pass_on() noexcept {}
     /// Threads: any, while the task that waits is held by a dump. Reads only what stands still meanwhile.
     virtual wait_subject subject() const noexcept { return {}; }
+    /// What a trace calls it when try_now() has just said true: "send". Null: not worth an event. The task's own
+    /// thread asks, after the locks are released.
+    virtual const char* done(const late_wake&) const noexcept { return nullptr; }
 
 protected:
     ~wait_case() = default;  // never deleted through the base: cases live in frames

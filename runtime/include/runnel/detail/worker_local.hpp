@@ -23,6 +23,7 @@
 namespace runnel::detail {
 
 struct task_block;
+class trace_ring;
 
 /// Who is told when a thread of control has ended, and what its block must do then.
 enum class task_kind : unsigned char {
@@ -50,6 +51,7 @@ struct worker_local {
     task_block* running = nullptr;      // the thread of control that runs now
     std::coroutine_handle<> put_aside;  // cut from a chain of transfers; the loop resumes it
     int budget = 0;
+    trace_ring* traced = nullptr;           // where events go (detail/tracing.hpp); null: nowhere
     std::int64_t tick_time = 0;             // the clock as of the last tick, or the last return from sleep
     leaving task_left = leaving::normally;  // while an ended task's frame is destroyed: how it ended
     frame_list frames[frame_classes];
