@@ -81,7 +81,9 @@ public:
     census* const older;
     /// Of this runtime; null once it is closed. relaxed, both: who asks has made sure that it matters and stays.
     const runtime_core* of() const noexcept { return of_.load(std::memory_order_relaxed); }
-    bool simulated() const noexcept { return simulated_.load(std::memory_order_relaxed); }  // relaxed: as above
+    bool simulated() const noexcept {
+        return simulated_.load(std::memory_order_relaxed);
+    }  // relaxed: as above
 
 private:
     explicit census(census* next_older) noexcept : older(next_older) {}

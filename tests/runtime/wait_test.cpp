@@ -73,9 +73,7 @@ public:
         node_.slot = &value;
         from_->waiters.push_back(node_);
     }
-    bool delist() noexcept override {
-        return from_->waiters.delist(node_);
-    }
+    bool delist() noexcept override { return from_->waiters.delist(node_); }
     long value = 0;
 
 private:
