@@ -131,6 +131,12 @@ private:
 
 // --- Values ------------------------------------------------------------------------------------
 
+/// For metrics. The worker that moves a value counts it, whoever sent it; plain threads count nothing.
+inline void count(relaxed<std::uint64_t> channel_totals::* what) noexcept {
+    if (worker_local* const here = tls_worker; here != nullptr) [[likely]]
+        here->channels.*what = (here->channels.*what).get() + 1;
+}
+
 inline std::byte* channel_core::element(std::size_t index) noexcept {
     return reinterpret_cast<std::byte*>(this + 1) + index * type_.bytes;
 }
@@ -138,6 +144,7 @@ inline std::byte* channel_core::element(std::size_t index) noexcept {
 inline void channel_core::hand_over(wait_node& from, wait_node& to) noexcept {
     type_.move(to.slot, from.slot);
     to.slot = from.slot = nullptr;
+    count(&channel_totals::direct);
 }
 
 inline void channel_core::push(wait_node& from) noexcept {
@@ -145,6 +152,7 @@ inline void channel_core::push(wait_node& from) noexcept {
     type_.move(element(wrapped(head_ + count_)), from.slot);
     from.slot = nullptr;
     ++count_;
+    count(&channel_totals::put);
 }
 
 inline void channel_core::pop(wait_node& to) noexcept {
@@ -154,6 +162,7 @@ inline void channel_core::pop(wait_node& to) noexcept {
     to.slot = nullptr;
     head_ = wrapped(head_ + 1);
     --count_;
+    count(&channel_totals::taken);
 }
 
 inline bool channel_core::send_now(wait_node& sender, late_wake& wake) noexcept {
@@ -200,6 +209,7 @@ bool channel_core::close(std::error_code cause) noexcept {
         // release: pairs with the acquire in closed(), for who asks without the lock.
         closed_.store(true, std::memory_order_release);
     }
+    count(&channel_totals::closed);
     if (traced()) [[unlikely]]
         trace_done("close", *this, made);
     wake_all();

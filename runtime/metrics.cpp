@@ -23,6 +23,11 @@ constexpr const char* counter = "counter";
 constexpr const char* gauge = "gauge";
 constexpr row rows[] = {
     {"cancelled_waits_total", counter, "Waits ended by a cancel or a deadline.", &worker_metrics::cancelled},
+    {"channel_direct_total", counter, "Values that went from a sender straight to a receiver.",
+     &worker_metrics::direct},
+    {"channel_received_total", counter, "Values that went out of a channel.", &worker_metrics::received},
+    {"channel_sent_total", counter, "Values that went into a channel.", &worker_metrics::sent},
+    {"channels_closed_total", counter, "Channels closed here.", &worker_metrics::channels_closed},
     {"fork_branches", gauge, "Branches of when_all that wait in the worker's deque.", &worker_metrics::forks},
     {"io_completed_total", counter, "Kernel operations that have completed.", &worker_metrics::completed},
     {"io_enters_total", counter, "System calls that submit or wait.", &worker_metrics::enters},
@@ -60,6 +65,10 @@ worker_metrics metrics_of(detail::worker& from) {
     of.wakes_sent = counts.wakes_sent.get();
     of.ticks = counts.ticks.get();
     of.cancelled = counts.cancelled.get();
+    of.direct = from.channels.direct;
+    of.sent = of.direct + from.channels.put;
+    of.received = of.direct + from.channels.taken;
+    of.channels_closed = from.channels.closed;
     of.submitted = io.submitted;
     of.completed = io.completed;
     of.enters = io.enters;

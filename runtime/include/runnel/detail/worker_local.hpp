@@ -6,7 +6,7 @@
 // suspensions (docs/compilers.md), which is why there is only this one pointer.
 //
 //   W1  tls_worker is set on a worker's thread only, and while it runs tasks;
-//   W2  all members are the owner's: no other thread reads or writes them;
+//   W2  all members are the owner's: no other thread reads or writes them (but for the totals, to read);
 //   W3  budget counts down what one resumption may do without going back to the worker's loop:
 //       transfers between coroutines and operations that were ready at once. At zero the chain is
 //       cut. That is fairness, and the bound of the stack where the compiler makes no tail call of
@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <new>
 
+#include "relaxed.hpp"
 #include "sanitized.hpp"
 
 namespace runnel::detail {
@@ -47,10 +48,18 @@ struct frame_list {
     std::uint32_t count = 0;
 };
 
+/// What went through channels by tasks of this worker, for metrics; read by anybody.
+struct channel_totals {
+    relaxed<std::uint64_t> direct = 0;          // from a sender straight to a receiver
+    relaxed<std::uint64_t> put = 0, taken = 0;  // into a buffer, out of one
+    relaxed<std::uint64_t> closed = 0;
+};
+
 struct worker_local {
     task_block* running = nullptr;      // the thread of control that runs now
     std::coroutine_handle<> put_aside;  // cut from a chain of transfers; the loop resumes it
     int budget = 0;
+    channel_totals channels;
     trace_ring* traced = nullptr;           // where events go (detail/tracing.hpp); null: nowhere
     std::int64_t tick_time = 0;             // the clock as of the last tick, or the last return from sleep
     leaving task_left = leaving::normally;  // while an ended task's frame is destroyed: how it ended
