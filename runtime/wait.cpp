@@ -63,14 +63,18 @@ bool parked(const task_block& task) noexcept {
     return (task.word.load(std::memory_order_acquire) & state_mask) == taken;
 }
 
-unsigned outcome_of(task_block& task) {
-    const unsigned code = code_of(task.word.load(std::memory_order_relaxed));  // relaxed: parked() acquired
-    if (code != wait_code::cancelled) {
-        task.refused = 0;
-        return code;
-    }
+/// Apart, so that the waits that end well do not pay for the registers that this needs.
+[[gnu::noinline, gnu::cold]] unsigned cancelled_outcome(const task_block& task) {
     if (worker* here = current_worker(); here != nullptr) here->counts.cancelled.add();
     if (task.refused >= brake_throws_at) throw cancellation_ignored();
+    return wait_code::cancelled;
+}
+
+unsigned outcome_of(task_block& task) {
+    const unsigned code = code_of(task.word.load(std::memory_order_relaxed));  // relaxed: parked() acquired
+    if (code == wait_code::cancelled) [[unlikely]]
+        return cancelled_outcome(task);
+    task.refused = 0;
     return code;
 }
 }

@@ -126,11 +126,11 @@ task_block* worker::pop_local() noexcept {
     if (next_in_a_row_ < next_in_a_row_max) {
         if (task_block* task = take_next(); task != nullptr) {
             ++next_in_a_row_;
-            counts.next_hits.add();
             return task;
         }
     }
-    next_in_a_row_ = 0;
+    // Counted by the row: less work, and a snapshot lags by one at most.
+    if (next_in_a_row_ != 0) counts.next_hits.add(std::exchange(next_in_a_row_, 0));
     if (forks_in_a_row_ < forks_in_a_row_max) {
         if (task_block* task = pop_fork(); task != nullptr) {
             ++forks_in_a_row_;
