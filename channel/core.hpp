@@ -106,9 +106,9 @@ inline std::uint32_t age_steps(std::int64_t time) noexcept {
 }
 
 /// For metrics. The worker that moves a value counts it, whoever sent it; plain threads count nothing.
-inline void count(relaxed<std::uint64_t> channel_totals::* what) noexcept {
+inline void count(worker_total channel_totals::* what) noexcept {
     if (worker_local* const here = tls_worker; here != nullptr) [[likely]]
-        here->channels.*what = (here->channels.*what).get() + 1;
+        (here->channels.*what).add();
 }
 
 /// The same for a value that is put into a ring, and since when it is there.
@@ -116,7 +116,7 @@ inline std::uint32_t count_and_look_at_clock() noexcept {
     worker_local* const here = tls_worker;
     if (here == nullptr) [[unlikely]]
         return age_steps(clock_now());
-    here->channels.put = here->channels.put.get() + 1;
+    here->channels.put.add();
     return age_steps(here->tick_time);
 }
 

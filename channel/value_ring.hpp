@@ -7,8 +7,8 @@
 //
 //   G1  the values are in cells head .. head + count, counted around the end;
 //   G2  a larger ring has at least twice the room, so a value is moved a constant number of times on the average;
-//   G3  all of it is guarded by the channel's lock, and nothing of the user's runs here but T's move and the end of what
-//       was moved from.
+//   G3  all of it is guarded by the channel's lock, and nothing of the user's runs here but T's move and the end of
+//       what was moved from.
 //
 // Not taken: a chain of blocks (no large move under the lock, but two more loads for each value of each channel, also
 // of those that never grow); a ring rounded up to a power of two: one compare is as cheap as the mask, and a channel of

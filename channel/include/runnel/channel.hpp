@@ -107,9 +107,10 @@ public:
     std::size_t len(std::source_location at = std::source_location::current()) const noexcept;
     std::size_t capacity(std::source_location at = std::source_location::current()) const noexcept;
 
-    /// Gives it more room or less. With more, senders that wait go on; with less, nothing is lost: it takes no more until
-    /// so much has been received. Nothing for a nil channel.
-    /// Throws std::bad_alloc, and has changed nothing. Threads: any. Cost: an allocation, O(values and senders that wait).
+    /// Gives it more room or less. With more, senders that wait go on; with less, nothing is lost: it takes no more
+    /// until so much has been received. Nothing for a nil channel, and for a closed one.
+    /// Throws std::bad_alloc, and has changed nothing.
+    /// Threads: any. Cost: an allocation, O(values and senders that wait).
     void set_capacity(std::size_t capacity, std::source_location at = std::source_location::current()) const;
 
     /// What it holds and has seen. Threads: any. Cost: O(tasks that wait), under the lock.
