@@ -16,8 +16,10 @@
 namespace runnel::detail {
 
 std::vector<trace_event> trace_ring::read() const {
+    // acquire: pairs with forget(), which has seen this head or an older one. So `end` is not before it.
+    const std::uint64_t begin = begin_.load(std::memory_order_acquire);
     const std::uint64_t end = head_.load(std::memory_order_acquire);  // acquire: pairs with add()
-    const std::uint64_t first = std::max(begin_.load(), end > size_ ? end - size_ : 0);
+    const std::uint64_t first = std::max(begin, end > size_ ? end - size_ : 0);
     std::vector<trace_event> events;
     events.reserve(end - first);
     for (std::uint64_t i = first; i < end; ++i) {
@@ -181,7 +183,7 @@ void trace_complete(const char* what, int fd, std::int64_t result, bool waited) 
 namespace runnel::trace {
 
 void start(std::size_t events_per_worker) {
-    detail::check(events_per_worker > 0, "trace: room for no event");
+    detail::check(events_per_worker > 1, "trace: room for no event; at least 2 per worker");
     for (const auto& each : detail::current_runtime().workers) each->start_trace(events_per_worker);
 }
 

@@ -135,6 +135,24 @@ TEST_CASE("trace: who reads while events are added gets whole ones, in order") {
     writer.join();
 }
 
+TEST_CASE("trace: who reads while it begins anew gets what has come since or nothing") {
+    trace_ring ring(2);
+    std::atomic<bool> begun{false}, over{false};
+    std::thread writer([&] {
+        for (std::uint64_t i = 1; !over; ++i) {
+            ring.add(numbered(i));
+            ring.forget();
+            begun = true;
+        }
+    });
+    while (!begun) std::this_thread::yield();
+    CHECK_NOTHROW([&] {
+        for (int i = 0; i < support::scaled(1'500'000, 20'000'000); ++i) (void)ring.read();
+    }());
+    over = true;
+    writer.join();
+}
+
 TEST_CASE("trace: a span per turn, and an arrow from each wake-up to the turn that it caused") {
     std::string json;
     support::run_on(1, [&]() -> rn::task<> {

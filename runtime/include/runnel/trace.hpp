@@ -36,7 +36,8 @@
 namespace runnel::trace {
 
 /// Begins anew: what was there is forgotten. For the runtime that runs this: the turn that calls it is the first,
-/// other workers join in at once, between two turns of theirs.
+/// other workers join in at once, between two turns of theirs. Of a full ring one event fewer is read: that which might
+/// be overwritten just then. So `events_per_worker` is 2 at least (check()ed).
 /// Threads  workers (check()ed).
 /// Throws   std::bad_alloc: 64 bytes per event and worker.
 void start(std::size_t events_per_worker = 65'536);
