@@ -54,7 +54,8 @@ void worker::start_trace(std::size_t events) {
     trace_.store(trace_rings_.back().get(), std::memory_order_release);
     trace_lock_.unlock();
     tell_of_trace();
-    if (current_worker() == this && running != nullptr) trace_turn_begins(*running);
+    const bool ours = current_worker() == this && traced != nullptr;  // null: stopped again by another worker
+    if (ours && running != nullptr) trace_turn_begins(*running);
 }
 
 void worker::stop_trace() noexcept {

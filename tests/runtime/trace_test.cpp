@@ -328,6 +328,27 @@ TEST_CASE("trace: begun by one worker it is written by others that run meanwhile
 
 // --- Waits -----------------------------------------------------------------------------------------
 
+TEST_CASE("trace: one worker stops what another begins just then") {
+    support::run_on(2, []() -> rn::task<> {
+        std::atomic<bool> stops{false}, over{false};
+        auto stopper = rn::go(
+            [](std::atomic<bool>& begun, const std::atomic<bool>& enough) -> rn::task<> {
+                co_await support::move_to(1);
+                begun = true;
+                while (!enough) rn::trace::stop();
+            },
+            rn::borrow(stops), rn::borrow(over));
+        co_await support::move_to(0);
+        while (!stops) co_await rn::yield();
+        for (int i = 0; i < support::scaled(500'000, 5'000'000); ++i) rn::trace::start(2);
+        over = true;
+        co_await stopper;
+        rn::trace::start(100);
+        CHECK_FALSE(events().empty());
+        rn::trace::stop();
+    });
+}
+
 TEST_CASE("trace: a wait says for what, also when that is there no more") {
     support::run_on(1, []() -> rn::task<> {
         rn::trace::start(1000);
