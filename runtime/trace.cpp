@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
+#include <mutex>
 
 #include <runnel/detail/tracing.hpp>
 #include <runnel/label.hpp>
@@ -41,18 +42,29 @@ std::vector<trace_event> trace_ring::read() const {
 
 // --- A worker's ------------------------------------------------------------------------------------
 
-void worker::start_trace(std::size_t events) {
-    trace_lock_.lock();
-    const bool fits = !trace_rings_.empty() && trace_rings_.back()->size() == events;
-    trace_lock_.unlock();
-    std::unique_ptr<trace_ring> fresh = fits ? nullptr : std::make_unique<trace_ring>(events);
-    trace_lock_.lock();
-    // A ring that is too small stays until the worker goes: it may be writing into it just now.
-    if (fresh != nullptr) trace_rings_.push_back(std::move(fresh));
+/// Under the lock. False: no ring has this size.
+bool worker::begin_trace(std::size_t events) noexcept {
+    const auto fits = std::find_if(trace_rings_.begin(), trace_rings_.end(),
+                                   [&](const auto& each) { return each->size() == events; });
+    if (fits == trace_rings_.end()) return false;
+    std::rotate(fits, fits + 1, trace_rings_.end());
     trace_rings_.back()->forget();
     // release: pairs with note_trace(); the owner sees the ring whole.
     trace_.store(trace_rings_.back().get(), std::memory_order_release);
-    trace_lock_.unlock();
+    return true;
+}
+
+void worker::start_trace(std::size_t events) {
+    std::unique_lock hold(trace_lock_);
+    if (!begin_trace(events)) {
+        hold.unlock();
+        auto fresh = std::make_unique<trace_ring>(events);
+        hold.lock();
+        // One of another size stays, for the owner may be writing into it just now; until it fits again, or we go.
+        trace_rings_.push_back(std::move(fresh));
+        begin_trace(events);
+    }
+    hold.unlock();
     tell_of_trace();
     const bool ours = current_worker() == this && traced != nullptr;  // null: stopped again by another worker
     if (ours && running != nullptr) trace_turn_begins(*running);

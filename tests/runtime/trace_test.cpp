@@ -328,6 +328,20 @@ TEST_CASE("trace: begun by one worker it is written by others that run meanwhile
 
 // --- Waits -----------------------------------------------------------------------------------------
 
+TEST_CASE("trace: begun again with another room and with the first it takes no memory anew") {
+    support::run_on(1, []() -> rn::task<> {
+        rn::trace::start(100);
+        const trace_ring* const first = rn::detail::tls_worker->traced;
+        rn::trace::start(200);
+        CHECK(rn::detail::tls_worker->traced->size() == 200);
+        rn::trace::start(100);
+        CHECK(rn::detail::tls_worker->traced == first);
+        CHECK(events().size() == 1);  // that of this turn
+        rn::trace::stop();
+        co_return;
+    });
+}
+
 TEST_CASE("trace: one worker stops what another begins just then") {
     support::run_on(2, []() -> rn::task<> {
         std::atomic<bool> stops{false}, over{false};
