@@ -20,7 +20,8 @@
 //              or just "send" when it was done at once; with descriptor, bytes, error.
 //
 // Tasks, channels, locks and events are told by their name_task() or label(), else by number and place (label.hpp),
-// also when they are there no more.
+// also when they are there no more. Of channels made at one place, one may have the number of another: when it lies
+// where that one lay before. Where things lie is nothing that a simulation repeats; all else in its traces is.
 //
 // Cost: off, one predictable branch per turn, wake, wait and operation; on, a read of the clock and 64 bytes each.
 //
