@@ -484,6 +484,8 @@ TEST_CASE("expect_no_leaks: elsewhere it ends the program with a report") {
         CAPTURE(end.printed);
         CHECK(end.killed_by(SIGABRT));
         CHECK(end.said("of what was made is left:\n  1 context made at leaks_test.cpp:"));
+        CHECK(end.times("1 context made at") == 1);
+        CHECK(end.said("expect_no_leaks: "));  // and who expected it, however long the list is
     }
 }
 }
