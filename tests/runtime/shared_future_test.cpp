@@ -71,6 +71,15 @@ TEST_CASE("shared_future: of nothing, of what cannot be copied, of an error, of 
     });
 }
 
+TEST_CASE("shared_future: an error that is none and an exception that is none are no value") {
+    rn::promise<std::string> mistaken;
+    mistaken.set_error({});
+    CHECK_THROWS_AS((void)mistaken.future().value(), std::system_error);
+    rn::promise<std::string> empty;
+    empty.set_exception(nullptr);
+    CHECK_THROWS_AS((void)empty.future().value(), std::system_error);
+}
+
 TEST_CASE("shared_future: a promise that goes without a word settles it, and says how it went") {
     in_virtual_time([]() -> rn::task<> {
         rn::promise<int> plain;

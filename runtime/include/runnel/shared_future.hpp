@@ -243,12 +243,13 @@ public:
         state.make(std::forward<Args>(args)...);
         settle({}, nullptr);
     }
-    /// The same with an error (a false one stands for errc::closed), or an exception.
+    /// The same with an error, or an exception. A false one, or none, stands for errc::closed.
     void set_error(std::error_code error) noexcept {
         unsettled();
         settle(error ? error : make_error_code(errc::closed), nullptr);
     }
     void set_exception(std::exception_ptr thrown) noexcept {
+        if (thrown == nullptr) return set_error(make_error_code(errc::closed));
         unsettled();
         settle({}, std::move(thrown));
     }
