@@ -7,6 +7,8 @@
 #include <runnel/testing.hpp>
 #include <runnel/time.hpp>
 
+#include <atomic>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -170,6 +172,29 @@ TEST_CASE("shared_future: plain threads may wait, and a plain thread may settle 
         CHECK((co_await future).value().size() == 3);
         setter.join();
     });
+}
+
+TEST_CASE("shared_future: a plain thread that has the value may drop the promise and all handles at once") {
+    std::atomic<rn::promise<int>*> to_settle{nullptr};
+    std::atomic<bool> all{false};
+    std::thread settler([&] {
+        while (!all) {
+            if (rn::promise<int>* next = to_settle.exchange(nullptr)) next->set_value(3);
+            std::this_thread::yield();
+        }
+    });
+    for (int i = 0; i < scaled(2'000, 20'000); ++i) {
+        auto making = std::make_unique<rn::promise<int>>();
+        const auto made = making->future();
+        to_settle = making.get();
+        if (i % 2 == 0) {
+            CHECK(made.wait() == 3);
+        } else {
+            while (!made.is_ready()) std::this_thread::yield();
+        }
+    }
+    all = true;
+    settler.join();
 }
 
 TEST_CASE("shared_future: under any schedule the last handle frees it, whoever has it") {
