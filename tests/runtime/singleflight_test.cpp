@@ -127,6 +127,46 @@ TEST_CASE("singleflight: all get the error, and all get the exception") {
     });
 }
 
+/// Has no move of its own; the copy that makes the countdown zero throws.
+struct fragile {
+    fragile() = default;
+    fragile(const fragile&) {
+        if (--copies_left == 0) throw std::runtime_error("copied");
+    }
+    fragile& operator=(const fragile&) = default;
+    static inline int copies_left = 0;
+};
+
+TEST_CASE(
+    "singleflight: a value that throws when it is copied throws in those that asked, wherever that happens") {
+    for (int copies = 1; copies <= 16; ++copies)
+        in_virtual_time(
+            [](int left) -> rn::task<> {
+                CAPTURE(left);
+                rn::singleflight<int, fragile> flights;
+                const auto make = [&]() -> rn::task<fragile> {
+                    (void)co_await rn::sleep_for(1ms);
+                    fragile::copies_left = left;
+                    co_return fragile();
+                };
+                int told = 0;
+                const auto ask = [&]() -> rn::task<> {
+                    try {
+                        const auto got = co_await flights.run(1, make);
+                        told += got.has_value();
+                    } catch (const std::runtime_error&) {
+                        ++told;
+                    }
+                };
+                rn::task_set all;
+                for (int i = 0; i < 3; ++i) all.spawn(ask);
+                (void)co_await all.join();
+                CHECK(told == 3);
+                CHECK(flights.size() == 0);
+            },
+            copies);
+}
+
 TEST_CASE("singleflight: one that gives up leaves the flight to the others, the last one ends it") {
     in_virtual_time([]() -> rn::task<> {
         page_flights pages;

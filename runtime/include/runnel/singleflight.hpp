@@ -170,14 +170,24 @@ private:
             thrown = std::current_exception();
         }
         p.air->take(p.key, p.of.get());
+        if (thrown == nullptr && got) thrown = land(p.settles, got);
         if (thrown != nullptr)
             p.settles.set_exception(std::move(thrown));
         else if (!got)
             p.settles.set_error(got.error());
-        else if constexpr (std::is_void_v<T>)
-            p.settles.set_value();
-        else
-            p.settles.set_value(*std::move(got));
+    }
+
+    /// What moving the value throws.
+    static std::exception_ptr land(promise<T>& settles, result<T>& got) noexcept {
+        try {
+            if constexpr (std::is_void_v<T>)
+                settles.set_value();
+            else
+                settles.set_value(*std::move(got));
+            return nullptr;
+        } catch (...) {
+            return std::current_exception();
+        }
     }
 
     template <class F, class... Args>
