@@ -73,6 +73,21 @@ TEST_CASE("shared_future: of nothing, of what cannot be copied, of an error, of 
     });
 }
 
+TEST_CASE("shared_future: one that is const can be waited for") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::promise<int> making;
+        const auto in_a_lambda = [made = making.future()]() -> rn::task<int> {
+            const auto first = co_await made;
+            const auto again = co_await rn::with_timeout(1ms, made);
+            auto won = co_await rn::select(made, rn::sleep_for(1ms));
+            co_return *first + *again + *won.take<0>();
+        };
+        auto end = rn::go(in_a_lambda);
+        making.set_value(7);
+        CHECK(*co_await end == 21);
+    });
+}
+
 TEST_CASE("shared_future: an error that is none and an exception that is none are no value") {
     rn::promise<std::string> mistaken;
     mistaken.set_error({});

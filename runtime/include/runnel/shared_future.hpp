@@ -176,7 +176,7 @@ public:
     /// Order         waiters go on in the order in which they came.
     /// Threads       a task's; the future must outlive the wait. What was written before it was settled is seen.
     /// Cost          one short spin lock; no allocation.
-    detail::value_operation<T> operation() noexcept {
+    detail::value_operation<T> operation() const noexcept {
         static_assert(std::is_void_v<T> || std::is_copy_constructible_v<T>,
                       "this value cannot be copied: co_await future.ready(), then look at future.value()");
         return detail::value_operation<T>(checked());

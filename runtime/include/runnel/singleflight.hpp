@@ -199,6 +199,9 @@ private:
         if (here.first()) {
             auto body = detail::body(std::move(f), std::move(args)...);
             using value = typename detail::task_value<decltype(body)>::type;
+            static_assert(
+                std::is_assignable_v<result<T>&, std::conditional_t<std::is_void_v<value>, result<>, value>>,
+                "singleflight: the function must return task<T> or task<result<T>>");
             go(fly<value>, passage<value>(air, key, here.flown(), *std::move(here.first()), std::move(body)));
         }
         shared_future<T> landing = here.flown()->landing;
