@@ -8,6 +8,7 @@
 #include <runnel/testing.hpp>
 #include <runnel/time.hpp>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -255,11 +256,12 @@ TEST_CASE(
     const auto how = testing::options().slow_turns(8, 5us);
     const auto all = testing::explore(how, scaled(2'000U, 50'000U), []() -> rn::task<> {
         rn::singleflight<int, int> flights;
-        int in_the_air = 0;
-        const auto fly = [&]() -> rn::task<rn::result<int>> {
-            testing::expect(++in_the_air <= 2, "several");  // one, and one that is cancelled already
+        const auto in_the_air =
+            std::make_shared<int>(0);  // a flight that nobody waits for may begin after our end
+        const auto fly = [](std::shared_ptr<int> flying) -> rn::task<rn::result<int>> {
+            testing::expect(++*flying <= 2, "several");  // one, and one that is cancelled already
             auto slept = co_await rn::sleep_for(2us);
-            --in_the_air;
+            --*flying;
             if (!slept) co_return slept.error();
             co_return 5;
         };
@@ -269,7 +271,7 @@ TEST_CASE(
                 [&](int number) -> rn::task<> {
                     auto slept = co_await rn::sleep_for(std::chrono::microseconds(number % 2));
                     testing::expect(slept.has_value());
-                    auto ask = flights.run(1, fly);
+                    auto ask = flights.run(1, fly, in_the_air);
                     auto got = co_await rn::with_timeout(std::chrono::microseconds(number < 3 ? 2 : 100),
                                                          std::move(ask));
                     testing::expect(got ? *got == 5 : got.error() == rn::errc::timed_out);
@@ -279,7 +281,7 @@ TEST_CASE(
         auto end = co_await tasks.join();
         testing::expect(end.has_value());
         testing::expect(flights.size() == 0);
-        while (in_the_air != 0) {
+        while (*in_the_air != 0) {
             auto slept = co_await rn::sleep_for(1us);
             testing::expect(slept.has_value());
         }
