@@ -17,8 +17,8 @@
 //   1  note the cause, then set the flag, once: nobody queues up any more;
 //   2  claim all that wait, at most 64 per hold of the lock, and let them run without it. Their slots
 //      stay set (V1), so they find the flag and return the cause.
-// Another capacity: with more, the values of senders that wait move up, as if room had come by receiving; with less, the
-// ring holds more than it should until so much has been received.
+// Another capacity: with more, the values of senders that wait move up, as if room had come by receiving; with less,
+// the ring holds more than it should until so much has been received.
 //
 //   K1  while a receiver waits whose wait is not over, the ring is empty and no other task waits to
 //       send; while a sender waits, the ring has no room. (One select may wait for both at once: it cannot

@@ -47,7 +47,8 @@ struct frame_list {
     std::uint32_t count = 0;
 };
 
-/// A count of the worker's, at which anybody may look. (By built-ins: <atomic> would make task.hpp three times as long.)
+/// A count of the worker's, at which anybody may look. (By built-ins: <atomic> would make task.hpp three times as
+/// long.)
 class worker_total {
 public:
     // relaxed: one writer, and a value that orders nothing.
