@@ -25,8 +25,9 @@ constexpr const char* texts[] = {
     "closed, because the last sender ended by an exception",
     "closed, because the task of the last sender was cancelled",
     "not available at the moment",
+    "closed, because the receiver fell too far behind",
 };
-static_assert(std::size(texts) == static_cast<std::size_t>(errc::not_available));
+static_assert(std::size(texts) == static_cast<std::size_t>(errc::lagged));
 
 class category final : public std::error_category {
 public:

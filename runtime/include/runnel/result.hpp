@@ -31,6 +31,7 @@ enum class errc {
     producer_failed,     // closed because the last sender was destroyed by an exception
     producer_cancelled,  // closed because the last sender's task was cancelled
     not_available,       // try_lock and the like: somebody else has it
+    lagged,              // a receiver of a broadcast that was to miss nothing fell too far behind
 };
 
 const std::error_category& error_category() noexcept;
