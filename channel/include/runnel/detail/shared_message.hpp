@@ -4,7 +4,7 @@
 // drops the last reference destroys the value: never under a lock.
 //
 //   O1  empty or full; it is filled once, before it is shared;
-//   O2  `next` is for who has taken it out of its ring: it links those that are to be dropped when the lock is released.
+//   O2  `next` is for who has taken it out of its ring: it links those to be dropped when the lock is released.
 #pragma once
 
 #include <atomic>
