@@ -5,6 +5,7 @@
 #include <runnel/select.hpp>
 #include <runnel/time.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <mutex>
@@ -116,6 +117,22 @@ bool is_part_of(const account& part, const account& whole) {
     return true;
 }
 
+void check_promise(slow_receiver how, const account& mine, const account& whole) {
+    CAPTURE(static_cast<int>(how));
+    CHECK(is_part_of(mine, whole));
+    if (how == slow_receiver::wait) CHECK(mine.all == whole.all);
+    if (how == slow_receiver::latest) CHECK(mine.all.back() == whole.all.back());
+    if (how == slow_receiver::disconnect) {
+        const bool all = mine.end == rn::errc::closed;
+        CHECK(mine.missed == 0);
+        CHECK((all ? mine.had == whole.had : mine.end == rn::errc::lagged));
+        CHECK(std::equal(mine.all.begin(), mine.all.end(), whole.all.begin()));
+    } else {
+        CHECK(mine.had + mine.missed == whole.had);
+        CHECK(mine.end == rn::errc::closed);
+    }
+}
+
 rn::task<> traffic(std::size_t capacity, int count, totals* sums) {
     auto [out, in] = rn::make_broadcast<item>(capacity, slow_receiver::wait);
     std::vector<rn::join_handle<account>> ends;
@@ -136,21 +153,8 @@ rn::task<> traffic(std::size_t capacity, int count, totals* sums) {
     CHECK(whole->missed == 0);
     CHECK(whole->end == rn::errc::closed);
     for (std::size_t i = 0; i < ends.size(); ++i) {
-        CAPTURE(i);
         const auto mine = co_await ends[i];
-        const slow_receiver how = kinds[i / 2];
-        CHECK(is_part_of(*mine, *whole));
-        if (how == slow_receiver::wait) CHECK(mine->all == whole->all);
-        if (how == slow_receiver::disconnect) {
-            CHECK(mine->missed == 0);
-            const bool all = mine->end == rn::errc::closed;
-            CHECK((all ? mine->had == whole->had : mine->end == rn::errc::lagged));
-            CHECK(std::equal(mine->all.begin(), mine->all.end(), whole->all.begin()));
-        } else {
-            CHECK(mine->had + mine->missed == whole->had);
-            CHECK(mine->end == rn::errc::closed);
-        }
-        if (how == slow_receiver::latest) CHECK(mine->all.back() == whole->all.back());
+        check_promise(kinds[i / 2], *mine, *whole);
     }
 }
 
