@@ -7,7 +7,7 @@
 
 #include <mutex>
 
-#include "claimed_tasks.hpp"
+#include <runnel/detail/wait.hpp>
 
 namespace runnel {
 

@@ -2,8 +2,7 @@
 #include <mutex>
 
 #include <runnel/condition.hpp>
-
-#include "claimed_tasks.hpp"
+#include <runnel/detail/wait.hpp>
 
 namespace runnel {
 

@@ -1,9 +1,8 @@
 // See runnel/once.hpp, whose invariants are named here.
 #include <mutex>
 
+#include <runnel/detail/wait.hpp>
 #include <runnel/once.hpp>
-
-#include "claimed_tasks.hpp"
 
 namespace runnel {
 

@@ -27,8 +27,9 @@ constexpr const char* texts[] = {
     "not available at the moment",
     "nobody waits to receive",
     "closed, because its receivers were too slow",
+    "closed, because the receiver fell too far behind",
 };
-static_assert(std::size(texts) == static_cast<std::size_t>(errc::too_slow));
+static_assert(std::size(texts) == static_cast<std::size_t>(errc::lagged));
 
 class category final : public std::error_category {
 public:

@@ -1,9 +1,8 @@
 // See runnel/semaphore.hpp, whose invariants are named here.
 #include <mutex>
 
+#include <runnel/detail/wait.hpp>
 #include <runnel/semaphore.hpp>
-
-#include "claimed_tasks.hpp"
 
 namespace runnel {
 

@@ -5,9 +5,8 @@
 
 #include <mutex>
 
+#include <runnel/detail/wait.hpp>
 #include <runnel/shared_future.hpp>
-
-#include "claimed_tasks.hpp"
 
 namespace runnel::detail {
 

@@ -1,9 +1,8 @@
 // See runnel/shared_mutex.hpp, whose invariants are named here.
 #include <mutex>
 
+#include <runnel/detail/wait.hpp>
 #include <runnel/shared_mutex.hpp>
-
-#include "claimed_tasks.hpp"
 
 namespace runnel {
 

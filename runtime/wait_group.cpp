@@ -1,9 +1,8 @@
 // See runnel/wait_group.hpp, whose invariants are named here.
 #include <mutex>
 
+#include <runnel/detail/wait.hpp>
 #include <runnel/wait_group.hpp>
-
-#include "claimed_tasks.hpp"
 
 namespace runnel::detail {
 

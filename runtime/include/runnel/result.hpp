@@ -33,6 +33,7 @@ enum class errc {
     not_available,       // try_lock and the like: somebody else has it
     no_receiver,         // try_send: the channel has no room, and nobody waits to receive
     too_slow,            // closed because its receivers could not keep up (overflow::close)
+    lagged,              // a receiver of a broadcast that was to miss nothing fell too far behind
 };
 
 const std::error_category& error_category() noexcept;

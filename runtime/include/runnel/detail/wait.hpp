@@ -46,7 +46,9 @@
 #include <coroutine>
 #include <cstdint>
 #include <source_location>
+#include <utility>
 
+#include "claimed_tasks.hpp"
 #include "driver.hpp"
 #include "relaxed.hpp"
 #include "wait_case.hpp"
@@ -342,5 +344,36 @@ inline void finish_in_turn(task_block& task, claimed how) noexcept {
         schedule_back(task);
     else
         finish(task, how);  // held by a dump, which keeps no order
+}
+
+inline void claimed_tasks::add(const late_wake& wake) noexcept {
+    task_block*& last = wake.held ? last_held_ : last_;
+    task_block*& first = wake.held ? first_held_ : first_;
+    wake.task->queue_next = nullptr;
+    (last != nullptr ? last->queue_next : first) = wake.task;
+    last = wake.task;
+}
+inline bool claimed_tasks::claim_popped(const wait_node& node) noexcept {
+    late_wake wake;
+    if (!claim(node, wake)) return false;
+    add(wake);
+    return true;
+}
+inline void claimed_tasks::claim_all(wait_list& waiting) noexcept {
+    while (const wait_node* node = waiting.pop_front()) claim_popped(*node);
+}
+inline void claimed_tasks::finish_chain(task_block* task, bool held) noexcept {
+    const claimed how = held ? claimed::won_held : claimed::won;
+    while (task != nullptr) finish_in_turn(*std::exchange(task, task->queue_next), how);
+}
+inline void claimed_tasks::finish_all() noexcept {
+    task_block* const first = std::exchange(first_, nullptr);
+    task_block* const held = std::exchange(first_held_, nullptr);
+    if (first != nullptr && first == last_)
+        finish(*first, claimed::won);  // alone: next to run
+    else
+        finish_chain(first, false);
+    finish_chain(held, true);
+    last_ = last_held_ = nullptr;
 }
 }

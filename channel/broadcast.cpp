@@ -1,0 +1,174 @@
+// What stands between broadcast.hpp and the core: the two cases of a wait, and the ends.
+#include <runnel/broadcast.hpp>
+
+#include <mutex>
+
+#include <runnel/detail/tracing.hpp>
+#include "broadcast_core.hpp"
+
+namespace runnel::detail {
+
+// --- The cases of a wait -----------------------------------------------------------------------------
+
+namespace {
+template <class Case, class Core>
+bool try_case(Case& one, Core& core) noexcept {
+    late_wake none;
+    bool decided;
+    {
+        const std::lock_guard guard(core.lock);
+        decided = one.try_now(none);
+    }
+    if (decided && traced()) [[unlikely]]
+        trace_done(one, none);
+    return decided;
+}
+}
+
+wait_object* broadcast_send_case::object() noexcept { return core_; }
+bool broadcast_send_case::try_now(late_wake&) noexcept { return core_->send_now(*this); }
+bool broadcast_send_case::try_once() noexcept { return core_ != nullptr && try_case(*this, *core_); }
+void broadcast_send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
+    core_->senders_waiting.enlist(node_, task, ticket);
+}
+bool broadcast_send_case::delist() noexcept { return core_->senders_waiting.delist(node_); }
+const char* broadcast_send_case::done(const late_wake&) const noexcept {
+    return node_.slot == nullptr ? "broadcast" : "find closed";
+}
+wait_subject broadcast_send_case::subject() const noexcept {
+    wait_subject subject{"to broadcast"};
+    if (core_ == nullptr) return subject;
+    subject.of = &core_->made;
+    subject.partners = "receiver";
+    subject.partner_count = core_->awaited_receivers();
+    return subject;
+}
+result<std::size_t> broadcast_send_case::how_it_went() noexcept {
+    later_.come();
+    if (node_.slot == nullptr) return reached_;
+    return core_->why();
+}
+
+wait_object* broadcast_recv_case::object() noexcept { return of_ != nullptr ? &of_->of : nullptr; }
+bool broadcast_recv_case::try_now(late_wake&) noexcept { return of_->of.recv_now(*this); }
+bool broadcast_recv_case::try_once() noexcept { return of_ != nullptr && try_case(*this, of_->of); }
+void broadcast_recv_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
+    of_->of.attend(*this, task, ticket);
+}
+bool broadcast_recv_case::delist() noexcept {
+    of_->of.leave(*this);
+    return false;
+}
+const char* broadcast_recv_case::done(const late_wake&) const noexcept {
+    return node_.slot == nullptr ? "receive" : "find closed";
+}
+wait_subject broadcast_recv_case::subject() const noexcept {
+    wait_subject subject{"to receive a broadcast"};
+    if (of_ == nullptr) return subject;
+    subject.of = &of_->of.made;
+    subject.partners = "sender";
+    subject.partner_count = of_->of.senders();
+    return subject;
+}
+std::error_code broadcast_recv_case::why() const noexcept { return of_->of.why(*of_); }
+
+// --- What public headers call ------------------------------------------------------------------------
+
+broadcast_core* make_broadcast_core(std::size_t capacity, std::source_location made_at) {
+    return broadcast_core::make(capacity, made_at);
+}
+
+bool may_take_more(broadcast_core* core) noexcept { return core != nullptr && !core->why(); }
+
+broadcast_sender_end::broadcast_sender_end(broadcast_core* core) noexcept : core_(core) {
+    if (core_ != nullptr) core_->add_sender();
+}
+broadcast_sender_end::broadcast_sender_end(broadcast_sender_end&& other) noexcept
+    : core_(std::exchange(other.core_, nullptr)), moved_from_(std::exchange(other.moved_from_, true)) {}
+broadcast_sender_end& broadcast_sender_end::operator=(broadcast_sender_end&& other) noexcept {
+    broadcast_sender_end old(std::move(other));
+    std::swap(core_, old.core_);
+    std::swap(moved_from_, old.moved_from_);
+    return *this;
+}
+void broadcast_sender_end::drop() noexcept {
+    if (core_ != nullptr) std::exchange(core_, nullptr)->drop_sender();
+}
+void broadcast_sender_end::reset() noexcept {
+    drop();
+    moved_from_ = false;
+}
+bool broadcast_sender_end::close(std::error_code cause, std::source_location at) const noexcept {
+    broadcast_core* const to = core(at);
+    return to != nullptr && to->close(cause);
+}
+std::error_code broadcast_sender_end::why(std::source_location at) const noexcept {
+    broadcast_core* const to = core(at);
+    return to != nullptr ? to->why() : std::error_code();
+}
+std::size_t broadcast_sender_end::receivers(std::source_location at) const noexcept {
+    const broadcast_core* const to = core(at);
+    return to != nullptr ? to->receivers() : 0;
+}
+std::size_t broadcast_sender_end::capacity(std::source_location at) const noexcept {
+    const broadcast_core* const to = core(at);
+    return to != nullptr ? to->capacity() : 0;
+}
+void broadcast_sender_end::label(literal text, std::source_location at) const noexcept {
+    if (broadcast_core* const to = core(at)) to->made.set_label(text);
+}
+broadcast_subscription* broadcast_sender_end::join(slow_receiver how, replay last,
+                                                   std::source_location at) const {
+    broadcast_core* const to = core(at);
+    return to != nullptr ? to->subscribe(how, last.count()) : nullptr;
+}
+
+broadcast_receiver_end::broadcast_receiver_end(broadcast_receiver_end&& other) noexcept
+    : of_(std::exchange(other.of_, nullptr)), moved_from_(std::exchange(other.moved_from_, true)) {}
+broadcast_receiver_end& broadcast_receiver_end::operator=(broadcast_receiver_end&& other) noexcept {
+    broadcast_receiver_end old(std::move(other));
+    std::swap(of_, old.of_);
+    std::swap(moved_from_, old.moved_from_);
+    return *this;
+}
+void broadcast_receiver_end::drop() noexcept {
+    if (of_ == nullptr) return;
+    broadcast_subscription& one = *std::exchange(of_, nullptr);
+    one.of.unsubscribe(one);
+}
+void broadcast_receiver_end::reset() noexcept {
+    drop();
+    moved_from_ = false;
+}
+bool broadcast_receiver_end::close(std::error_code cause, std::source_location at) const noexcept {
+    broadcast_subscription* const one = of(at);
+    return one != nullptr && one->of.close(*one, cause);
+}
+std::error_code broadcast_receiver_end::why(std::source_location at) const noexcept {
+    const broadcast_subscription* const one = of(at);
+    return one != nullptr ? one->of.why(*one) : std::error_code();
+}
+std::size_t broadcast_receiver_end::len(std::source_location at) const noexcept {
+    const broadcast_subscription* const one = of(at);
+    return one != nullptr ? one->of.kept_of(*one) : 0;
+}
+std::uint64_t broadcast_receiver_end::lag(std::source_location at) const noexcept {
+    const broadcast_subscription* const one = of(at);
+    return one != nullptr ? one->of.lag_of(*one) : 0;
+}
+std::uint64_t broadcast_receiver_end::missed(std::source_location at) const noexcept {
+    const broadcast_subscription* const one = of(at);
+    return one != nullptr ? one->of.missed_by(*one) : 0;
+}
+std::size_t broadcast_receiver_end::capacity(std::source_location at) const noexcept {
+    const broadcast_subscription* const one = of(at);
+    return one != nullptr ? one->of.capacity() : 0;
+}
+void broadcast_receiver_end::label(literal text, std::source_location at) const noexcept {
+    if (broadcast_subscription* const one = of(at)) one->of.made.set_label(text);
+}
+broadcast_subscription* broadcast_receiver_end::join_beside(std::source_location at) const {
+    const broadcast_subscription* const one = of(at);
+    return one != nullptr ? one->of.share(*one) : nullptr;
+}
+}
