@@ -1,9 +1,7 @@
 // The code of docs/cancellation.md, compiled and run.
-#include <runnel/blocking.hpp>
 #include <runnel/channel.hpp>
 #include <runnel/context.hpp>
 #include <runnel/go.hpp>
-#include <runnel/runtime.hpp>
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
 #include <runnel/testing.hpp>
