@@ -37,7 +37,8 @@ outcome failed(std::error_code why) {
     if (why == rn::errc::closed || why == rn::errc::producer_cancelled) return {outcome::closed, 0, 0};
     if (why == rn::errc::timed_out) return {outcome::timed_out, 0, 0};
     if (why == rn::errc::cancelled) return {outcome::cancelled, 0, 0};
-    if (why == rn::errc::full || why == rn::errc::empty || why == rn::errc::not_available)
+    if (why == rn::errc::full || why == rn::errc::no_receiver || why == rn::errc::empty ||
+        why == rn::errc::not_available)
         return {outcome::nothing, 0, 0};
     return {};
 }
