@@ -192,8 +192,9 @@ TEST_CASE("broadcast: each receiver copies once and without the lock") {
         long* sum_;
     };
     long sum = 0;
+    rn::broadcast_receiver<asks_back> other;  // there as long as a message is
     auto [out, in] = rn::make_broadcast<asks_back>(1);
-    const auto other = out.subscribe();
+    other = out.subscribe();
     CHECK(out.emplace(&other, &sum).try_once());
     CHECK(in.try_recv());
     CHECK(sum > 100);
