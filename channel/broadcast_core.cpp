@@ -13,9 +13,8 @@ namespace runnel::detail {
 
 namespace {
 /// For metrics, as a channel's. The worker that moves a message counts it.
-void count_for_metrics(relaxed<std::uint64_t> channel_totals::* what) noexcept {
-    if (worker_local* const here = tls_worker; here != nullptr)
-        here->channels.*what = (here->channels.*what).get() + 1;
+void count_for_metrics(worker_total channel_totals::* what) noexcept {
+    if (worker_local* const here = tls_worker; here != nullptr) (here->channels.*what).add();
 }
 }
 

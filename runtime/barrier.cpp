@@ -83,7 +83,10 @@ bool arrive_operation::delist() noexcept {
     barrier& here = of();
     const bool complete = round_ != here.round_;
     counted_ = complete && node_.slot != nullptr;  // B2
-    if (!complete && node_.linked()) --here.arrived_;
+    if (!complete && node_.linked()) {
+        --here.arrived_;
+        node_.slot = nullptr;  // a wait that a dump held while it was refused is delisted twice
+    }
     return queue_case::delist();
 }
 

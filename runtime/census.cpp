@@ -182,6 +182,13 @@ static bool all_tasks_went(const runtime_core& core) noexcept {
     return only.steered_by() != nullptr && only.counts.started.get() == only.counts.freed.get();
 }
 
+/// One of a simulation that has ended: it is nobody's from now on, so no region takes it for one of another runtime.
+static void disown(task_block& task, runtime_core& core) noexcept {
+    runtime_core* whose = &core;  // a block that is given back just now may be another's already
+    // relaxed: see find_left().
+    task.runtime.compare_exchange_strong(whose, nullptr, std::memory_order_relaxed);
+}
+
 left_objects find_left(runtime_core& core) {
     left_objects left;
     if (!core.counts->empty()) core.counts->gather(left, 0);
@@ -192,6 +199,7 @@ left_objects find_left(runtime_core& core) {
         if (!is_counted_kind(task) || !task.counted) return;
         left.add_task(task);
         task.counted = false;  // J4
+        if (core.workers[0]->steered_by() != nullptr) disown(task, core);
     });
     return left;
 }

@@ -28,6 +28,9 @@ result<> notified_operation::fail(std::error_code error) noexcept {
     return leave() ? result<>() : result<>(error);
 }
 
+std::uint16_t notified_operation::refused() noexcept { return running_task().refused; }
+void notified_operation::set_refused(std::uint16_t count) noexcept { running_task().refused = count; }
+
 bool notified_operation::try_now(late_wake&) noexcept { return notified_; }
 
 void notified_operation::enlist(task_block& task, std::uint64_t ticket) noexcept {

@@ -39,17 +39,21 @@ bool has_other_threads(unsigned ours) noexcept {
 }
 }
 
-bool nothing_can_happen(const runtime_core& core) noexcept {
-    if (core.stopping() || core.live() == 0 || core.queue.size() != 0) return false;
-    for (const auto& each : core.workers)
-        if (!each->sleeping() || each->has_work() || each->timers.earliest() != no_deadline ||
-            each->io().in_flight() != 0)
-            return false;
+outlook look_ahead(const runtime_core& core) noexcept {
+    if (core.stopping() || core.live() == 0 || core.queue.size() != 0) return outlook::something_can_happen;
+    bool all_sleep = true;
+    for (const auto& each : core.workers) {
+        if (each->has_work() || each->timers.earliest() != no_deadline || each->io().in_flight() != 0)
+            return outlook::something_can_happen;
+        all_sleep = all_sleep && each->sleeping();
+    }
     const blocking_counts blocking = core.blocking.counts();
-    if (blocking.queued != 0 || blocking.idle != blocking.threads) return false;
+    if (blocking.queued != 0) return outlook::something_can_happen;
+    if (!all_sleep || blocking.idle != blocking.threads) return outlook::not_yet;
     const auto workers = static_cast<unsigned>(core.workers.size());
     const unsigned ours = workers + 1 + blocking.threads + 1;  // the monitor, and who called run()
-    return !has_other_threads(ours + core.settings.bystander_threads());
+    return has_other_threads(ours + core.settings.bystander_threads()) ? outlook::something_can_happen
+                                                                       : outlook::nothing_can_happen;
 }
 
 std::uint64_t turns_taken(const runtime_core& core) noexcept {

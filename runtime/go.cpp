@@ -322,8 +322,8 @@ void drop_handle(task_block& of) noexcept {
 }
 
 bool join_on_thread(join_case& end, task_block& of) {
-    // relaxed: set when it was started. The runtime may be gone, if the task has ended.
-    return wait_on_thread(end, *of.runtime.load(std::memory_order_relaxed)) == 0;
+    // relaxed: set when it was started. The runtime may be gone, or none be told any more, if the task has ended.
+    return wait_on_thread(end, of.runtime.load(std::memory_order_relaxed)) == 0;
 }
 
 wait_object& refused_object() noexcept {

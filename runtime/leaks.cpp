@@ -19,9 +19,10 @@ constexpr auto pause = std::chrono::milliseconds(1);
 
 void report(const std::string& left, std::source_location where) {
     if (left.empty()) return;
-    if (current_steering() == nullptr)  // what check() prints is one line
-        std::fprintf(stderr, "runnel: of what was made is left:\n%s", left.c_str());
-    testing::expect(false, ("of what was made is left:\n" + left).c_str(), where);
+    const std::string text = "of what was made is left:\n" + left;
+    if (current_steering() != nullptr) return testing::expect(false, text.c_str(), where);
+    std::fprintf(stderr, "runnel: %s", text.c_str());  // what check() prints is cut after a while
+    testing::expect(false, "expect_no_leaks: there should be nothing", where);
 }
 }
 

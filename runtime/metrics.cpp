@@ -65,10 +65,10 @@ worker_metrics metrics_of(detail::worker& from) {
     of.wakes_sent = counts.wakes_sent.get();
     of.ticks = counts.ticks.get();
     of.cancelled = counts.cancelled.get();
-    of.direct = from.channels.direct;
-    of.sent = of.direct + from.channels.put;
-    of.received = of.direct + from.channels.taken;
-    of.channels_closed = from.channels.closed;
+    of.direct = from.channels.direct.get();
+    of.sent = of.direct + from.channels.put.get();
+    of.received = of.direct + from.channels.taken.get();
+    of.channels_closed = from.channels.closed.get();
     of.submitted = io.submitted;
     of.completed = io.completed;
     of.enters = io.enters;

@@ -21,6 +21,7 @@ namespace runnel::detail {
 
 namespace {
 constexpr long period_ns = 2'000'000;
+constexpr int deadlock_looks = 100;  // while it cannot be told yet
 
 void futex_wait(std::atomic<int>& word, int while_it_is, const timespec* at_most) noexcept {
     ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, while_it_is, at_most, nullptr, 0);
@@ -102,11 +103,17 @@ void monitor::look() noexcept {
 }
 
 void monitor::look_for_deadlock() noexcept {
-    const std::uint64_t turns = turns_taken(core_);
-    if (!nothing_can_happen(core_)) return;
-    short_sleep();
-    if (turns_taken(core_) != turns || !nothing_can_happen(core_) || leaving_.load() != 0) return;
-    std::exchange(listener_, nullptr)->deadlocked();
+    for (int look = 0; look < deadlock_looks && core_.idle.awake_now() == 0; ++look) {
+        const std::uint64_t turns = turns_taken(core_);
+        const outlook before = look_ahead(core_);
+        if (before == outlook::something_can_happen) return;
+        short_sleep();
+        if (leaving_.load() != 0) return;
+        if (before != outlook::nothing_can_happen || turns_taken(core_) != turns) continue;
+        if (look_ahead(core_) != outlook::nothing_can_happen) continue;
+        std::exchange(listener_, nullptr)->deadlocked();
+        return;
+    }
 }
 
 nanoseconds_t monitor::orphans_due_at() const noexcept {

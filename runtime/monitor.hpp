@@ -7,8 +7,8 @@
 //
 // A task that has held its worker for options::slow_turn is reported, once for as long as it does.
 //
-// When all workers have gone to sleep, it asks once whether that is for ever (deadlock.hpp), if somebody wants
-// to know; and now and then, for which tasks it is (orphans.hpp).
+// When no worker is awake any more, it asks whether that is for ever (deadlock.hpp), if somebody wants to know, for a
+// fifth of a second at most until it can be told; and now and then, for which tasks it is (orphans.hpp).
 //
 //   M1  while all workers sleep, so does the monitor, without a timeout once it has looked for orphans: an idle
 //       process does not wake;

@@ -46,7 +46,8 @@ rate_reservation rate_limiter::take(std::uint64_t tokens, bool now_or_never) noe
     place.ok_ = true;
     place.tokens_ = tokens;
     place.due_ = saturated_sum(now, time_for(-left, per_ns_));
-    last_due_ = std::max(last_due_, place.due_);
+    place.owed_before_ = owed_;
+    place.owed_ = owed_ += std::clamp(-left, 0.0, static_cast<double>(tokens));
     return place;
 }
 
@@ -58,11 +59,11 @@ void rate_limiter::cancel(rate_reservation& place) noexcept {
     const std::lock_guard guard(lock_);
     const auto tokens = static_cast<double>(std::exchange(place.tokens_, 0U));
     if (!std::exchange(place.ok_, false) || tokens == 0) return;
-    const double taken_after = static_cast<double>(last_due_ - place.due_) * per_ns_;  // R2
-    if (taken_after >= tokens) return;
+    const double owed_after = owed_ - place.owed_;  // R2
+    if (owed_after >= tokens) return;
     refill_until(now);
-    tokens_ = std::min(burst_, tokens_ + tokens - taken_after);
-    if (place.due_ == last_due_) last_due_ = std::max(now, place.due_ - time_for(tokens, per_ns_));
+    tokens_ = std::min(burst_, tokens_ + tokens - owed_after);
+    if (owed_after == 0) owed_ = place.owed_before_;
 }
 
 void rate_limiter::set_rate(rate refill) noexcept {

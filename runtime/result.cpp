@@ -25,6 +25,8 @@ constexpr const char* texts[] = {
     "closed, because the last sender ended by an exception",
     "closed, because the task of the last sender was cancelled",
     "not available at the moment",
+    "nobody waits to receive",
+    "closed, because its receivers were too slow",
     "closed, because the receiver fell too far behind",
 };
 static_assert(std::size(texts) == static_cast<std::size_t>(errc::lagged));
@@ -47,6 +49,7 @@ public:
             case errc::full:
             case errc::empty:
             case errc::not_available:
+            case errc::no_receiver:
                 return std::errc::resource_unavailable_try_again;
             default:
                 return {value, *this};

@@ -316,7 +316,7 @@ void wake_thread(task_block& task) noexcept {
     ::syscall(SYS_futex, &sleep.woken, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
-unsigned wait_on_thread(wait_case& only, runtime_core& core) {
+unsigned wait_on_thread(wait_case& only, runtime_core* core) {
     check(tls_worker == nullptr, "a worker must not wait in a blocking call: co_await it instead");
     wait_object* object = only.object();
     late_wake wake;
@@ -328,13 +328,13 @@ unsigned wait_on_thread(wait_case& only, runtime_core& core) {
     }
     // Shielded: when the root is cancelled the tasks end, and then so does this wait, with its value.
     thread_sleep sleep;
-    task_block& task = begin_block(core, core.shield(), task_kind::thread);
+    task_block& task = begin_block(*core, core->shield(), task_kind::thread);
     task.owner = &sleep;
     task.routed = true;
     const std::uint64_t ticket = next_ticket(task);
     only.enlist(task, ticket);
     task.waits_at.store(&only, std::memory_order_relaxed);  // relaxed: published by the arming
-    task.waits_since = coarse_time(core.drivers->now());
+    task.waits_since = coarse_time(core->drivers->now());
     arm(task, ticket, {});
     object->lock.unlock();
     while (sleep.woken.load(std::memory_order_acquire) == 0)  // acquire: pairs with wake_thread()

@@ -18,7 +18,7 @@ bool semaphore::take(std::uint64_t count) noexcept {
 result<permit> semaphore::try_acquire(std::uint64_t count) noexcept {
     const std::lock_guard guard(lock);
     if (!take(count)) return errc::not_available;
-    return permit(*this, count);
+    return permit(this, count);
 }
 
 void semaphore::release(std::uint64_t count) noexcept {

@@ -23,6 +23,8 @@ void future_state::drop_handle() noexcept {
 bool future_state::has_others() const noexcept { return handles_.load(std::memory_order_relaxed) > 1; }
 
 void future_state::settle(std::error_code error, std::exception_ptr exception) noexcept {
+    // Keeps us here: once it is settled, a thread that has only looked may drop the last handle, and the promise too.
+    const future_handle until_told((add_handle(), this));
     claimed_tasks woken;
     bool threads_sleep;
     {
@@ -33,7 +35,6 @@ void future_state::settle(std::error_code error, std::exception_ptr exception) n
         threads_sleep = state_.exchange(is_settled, std::memory_order_acq_rel) == has_sleepers;
         woken.claim_all(waiting);
     }
-    // Whoever settles has a handle, so we are still here.
     if (threads_sleep) ::syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, INT32_MAX, nullptr, nullptr, 0);
     woken.finish_all();
 }

@@ -48,7 +48,7 @@ void unhandled_in_scope(std::source_location scope, std::exception_ptr what) noe
 
 /// Waits for `only` on a plain thread: 0, or a wait code when the runtime gave up its tasks. While `only` is
 /// not ready `core` must be there (looked at under the lock of its object); it stays there until the return.
-unsigned wait_on_thread(wait_case& only, runtime_core& core);
+unsigned wait_on_thread(wait_case& only, runtime_core* core);
 /// Ends such a thread's sleep.
 void wake_thread(task_block& task) noexcept;
 

@@ -2,9 +2,11 @@
 #include "task_names.hpp"
 
 #include <atomic>
+#include <string_view>
 
 #include <runnel/detail/wait.hpp>
 #include <runnel/label.hpp>
+#include "task_dump.hpp"
 
 namespace runnel::detail {
 
@@ -41,6 +43,11 @@ std::string title_of(const task_block& task) {
 
 std::string introduce(const task_block& task) {
     const std::source_location start = task.spawned_at;
+    // Tasks that a header of ours starts belong to something of the user's; what our sources start is main.
+    if (is_ours(start))
+        return title_of(task) + (std::string_view(start.file_name()).ends_with(".hpp")
+                                     ? ", started inside the library"
+                                     : ", main");
     return title_of(task) + ", started at " + start.file_name() + ":" + std::to_string(start.line());
 }
 }

@@ -24,6 +24,6 @@ std::uint16_t index_of_name(const char* text) noexcept;
 const char* name_at(std::uint16_t index) noexcept;
 /// "task 1025", or "task 1025 'session'".
 std::string title_of(const task_block& task);
-/// "task 1025 'session', started at src/server.cpp:31": the head of a report.
+/// "task 1025 'session', started at src/server.cpp:31", or "task 1024, main": the head of a report.
 std::string introduce(const task_block& task);
 }

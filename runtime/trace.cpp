@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
+#include <mutex>
 
 #include <runnel/detail/tracing.hpp>
 #include <runnel/label.hpp>
@@ -16,8 +17,10 @@
 namespace runnel::detail {
 
 std::vector<trace_event> trace_ring::read() const {
+    // acquire: pairs with forget(), which has seen this head or an older one. So `end` is not before it.
+    const std::uint64_t begin = begin_.load(std::memory_order_acquire);
     const std::uint64_t end = head_.load(std::memory_order_acquire);  // acquire: pairs with add()
-    const std::uint64_t first = std::max(begin_.load(), end > size_ ? end - size_ : 0);
+    const std::uint64_t first = std::max(begin, end > size_ ? end - size_ : 0);
     std::vector<trace_event> events;
     events.reserve(end - first);
     for (std::uint64_t i = first; i < end; ++i) {
@@ -39,20 +42,32 @@ std::vector<trace_event> trace_ring::read() const {
 
 // --- A worker's ------------------------------------------------------------------------------------
 
-void worker::start_trace(std::size_t events) {
-    trace_lock_.lock();
-    const bool fits = !trace_rings_.empty() && trace_rings_.back()->size() == events;
-    trace_lock_.unlock();
-    std::unique_ptr<trace_ring> fresh = fits ? nullptr : std::make_unique<trace_ring>(events);
-    trace_lock_.lock();
-    // A ring that is too small stays until the worker goes: it may be writing into it just now.
-    if (fresh != nullptr) trace_rings_.push_back(std::move(fresh));
+/// Under the lock. False: no ring has this size.
+bool worker::begin_trace(std::size_t events) noexcept {
+    const auto fits = std::find_if(trace_rings_.begin(), trace_rings_.end(),
+                                   [&](const auto& each) { return each->size() == events; });
+    if (fits == trace_rings_.end()) return false;
+    std::rotate(fits, fits + 1, trace_rings_.end());
     trace_rings_.back()->forget();
     // release: pairs with note_trace(); the owner sees the ring whole.
     trace_.store(trace_rings_.back().get(), std::memory_order_release);
-    trace_lock_.unlock();
+    return true;
+}
+
+void worker::start_trace(std::size_t events) {
+    std::unique_lock hold(trace_lock_);
+    if (!begin_trace(events)) {
+        hold.unlock();
+        auto fresh = std::make_unique<trace_ring>(events);
+        hold.lock();
+        // One of another size stays, for the owner may be writing into it just now; until it fits again, or we go.
+        trace_rings_.push_back(std::move(fresh));
+        begin_trace(events);
+    }
+    hold.unlock();
     tell_of_trace();
-    if (current_worker() == this && running != nullptr) trace_turn_begins(*running);
+    const bool ours = current_worker() == this && traced != nullptr;  // null: stopped again by another worker
+    if (ours && running != nullptr) trace_turn_begins(*running);
 }
 
 void worker::stop_trace() noexcept {
@@ -181,7 +196,7 @@ void trace_complete(const char* what, int fd, std::int64_t result, bool waited) 
 namespace runnel::trace {
 
 void start(std::size_t events_per_worker) {
-    detail::check(events_per_worker > 0, "trace: room for no event");
+    detail::check(events_per_worker > 1, "trace: room for no event; at least 2 per worker");
     for (const auto& each : detail::current_runtime().workers) each->start_trace(events_per_worker);
 }
 

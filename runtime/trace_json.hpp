@@ -10,7 +10,8 @@
 //
 //   J1  a span comes before what happens in it, and spans of one worker do not overlap;
 //   J2  an arrow has both ends or is not there, and its two ends have a number that no other has;
-//   J3  numbers in the file are given in the order of step 1, so that runs of one simulation give one text.
+//   J3  numbers in the file are given in the order of step 1, so that runs of one simulation give one text,
+//       but for objects of one place: whether two of them, one after the other, have lain at one address.
 //
 // Times are in microseconds, with three digits behind the point.
 #pragma once

@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections import Counter, namedtuple
-from xml.sax.saxutils import escape
+from xml.sax import saxutils
 
 COLOURS = ("#3b78c4", "#2c9c6a", "#c2583f", "#8a5cc0", "#b8860b", "#2a9aa8", "#c04f8c", "#6b7a3a")
 LANE, TASK, LEFT, RIGHT, TOP, GAP = 62, 20, 104, 36, 62, 18  # heights and margins, in pixels
@@ -30,6 +30,11 @@ Span = namedtuple("Span", "worker begin end name task waits driver")
 Arrow = namedtuple("Arrow", "worker time to_worker to_time")
 Tick = namedtuple("Tick", "worker time name io args")
 State = namedtuple("State", "task begin end name")
+
+
+def escape(text):
+    """-> it as text of XML, in which most control characters have no place, escaped or not."""
+    return saxutils.escape(re.sub(r"[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "\ufffd", text))
 
 
 class Refused(Exception):
@@ -319,7 +324,7 @@ def main():
         else:
             sys.stdout.write(svg)
     except (Refused, OSError, UnicodeDecodeError) as error:
-        what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else f"{given.trace}: {error}"
+        what = f"{error.filename or given.output or 'output'}: {error.strerror}" if isinstance(error, OSError) else f"{given.trace}: {error}"
         print(f"trace_svg: {what}", file=sys.stderr)
         return 1
     return 0

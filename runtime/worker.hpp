@@ -166,6 +166,7 @@ private:
     void help_others() noexcept;
     /// acquire: pairs with start_trace(), which another thread may have run: the ring that it made is seen whole.
     void note_trace() noexcept { traced = trace_.load(std::memory_order_acquire); }
+    bool begin_trace(std::size_t events) noexcept;
     void tell_of_trace() noexcept;
     void trace_turn_begins(const task_block& task) noexcept;
     void trace_turn_ends() noexcept;

@@ -69,9 +69,9 @@ rn::task<int> work(command_line given, rn::tcp_listener listener) {
     co_return written ? 0 : fail(cannot_write(given.trace, written.error().message()));
 }
 
-/// Better told now than after hours of service. An error, or 0.
+/// Better told now than after hours of service. What an earlier run has left there stays until then. An error, or 0.
 int make_file(const std::string& path) {
-    std::FILE* const file = std::fopen(path.c_str(), "w");
+    std::FILE* const file = std::fopen(path.c_str(), "a");
     return file != nullptr && std::fclose(file) == 0 ? 0 : errno;
 }
 }

@@ -296,9 +296,9 @@ TEST_CASE("nil: a default-made end is never ready") {
     CHECK(!out);
     CHECK(!in);
     CHECK(!both);
-    CHECK(out.try_send(1).error() == rn::errc::full);
+    CHECK(out.try_send(1).error() == rn::errc::no_receiver);
     CHECK(in.try_recv().error() == rn::errc::empty);
-    CHECK(both.try_send(1).error() == rn::errc::full);
+    CHECK(both.try_send(1).error() == rn::errc::no_receiver);
     CHECK(both.try_recv().error() == rn::errc::empty);
     CHECK(!out.close());
     CHECK(!in.why());

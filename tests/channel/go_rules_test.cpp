@@ -74,7 +74,7 @@ TEST_CASE("Go: a receive from an empty channel, and a send to a full one, wait")
             c, &sent);
         co_await settle();
         CHECK(!sent);
-        CHECK(c.try_send(0).error() == rn::errc::full);
+        CHECK(c.try_send(0).error() == (c.capacity() == 0 ? rn::errc::no_receiver : rn::errc::full));
         CHECK(co_await c.recv());
         co_await settle();
         CHECK(sent);

@@ -76,9 +76,9 @@ TEST_CASE("select: losers take nothing and their places in the queues are gone")
         auto won = co_await rn::select(a.recv(), b.recv(), c.send(rn::from(kept)));
         CHECK(won.index() == 0);
         CHECK(*kept == 9);
-        CHECK(b.try_send(1).error() == rn::errc::full);  // nobody waits there to receive
-        CHECK(c.try_recv().error() == rn::errc::empty);  // nor there to send
-        CHECK(a.try_send(1).error() == rn::errc::full);
+        CHECK(b.try_send(1).error() == rn::errc::no_receiver);  // nobody waits there to receive
+        CHECK(c.try_recv().error() == rn::errc::empty);         // nor there to send
+        CHECK(a.try_send(1).error() == rn::errc::no_receiver);
     });
 }
 
@@ -93,9 +93,9 @@ TEST_CASE("select: a place that lost is skipped by whoever finds it before it ha
             },
             a, b);
         co_await settle();
-        CHECK(a.try_send(1));                            // wins; the other task has not run since
-        CHECK(b.try_send(2).error() == rn::errc::full);  // finds its place, and loses
-        CHECK(a.try_send(3).error() == rn::errc::full);
+        CHECK(a.try_send(1));                                   // wins; the other task has not run since
+        CHECK(b.try_send(2).error() == rn::errc::no_receiver);  // finds its place, and loses
+        CHECK(a.try_send(3).error() == rn::errc::no_receiver);
         co_await settle();
     });
 }
@@ -293,7 +293,7 @@ TEST_CASE("select: the same channel may stand in several cases, as sender and as
         rn::go(send_one, c, 6);
         auto received = co_await rn::select(c.recv(), c.recv());
         CHECK((received.index() == 0 ? received.take<0>() : received.take<1>()).value() == 6);
-        CHECK(c.try_send(1).error() == rn::errc::full);  // neither place is left
+        CHECK(c.try_send(1).error() == rn::errc::no_receiver);  // neither place is left
     });
 }
 
@@ -408,7 +408,7 @@ TEST_CASE("select: sleeping is a case, so a select has a time limit of its own")
         auto won = co_await rn::select(silent.recv(), rn::sleep_for(1ms));
         CHECK(won.index() == 1);
         CHECK(won.get<1>());
-        CHECK(silent.try_send(1).error() == rn::errc::full);
+        CHECK(silent.try_send(1).error() == rn::errc::no_receiver);
     });
 }
 

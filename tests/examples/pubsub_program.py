@@ -6,6 +6,7 @@
 import pathlib
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 
@@ -34,6 +35,11 @@ def check_trace(program):
         trace = pathlib.Path(folder) / "run.json"
         check_end(program, signal.SIGTERM, "--trace", str(trace))
         text = trace.read_text(encoding="utf-8")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            listen = f"127.0.0.1:{taken.getsockname()[1]}"
+            found = subprocess.run([program, "--listen", listen, "--trace", trace], capture_output=True, timeout=60)
+        assert found.returncode == 1 and b"cannot listen" in found.stderr, found
+        assert trace.read_text(encoding="utf-8") == text, "who cannot begin has taken what was there"
         assert not problems(text) and '"name":"read ' in text and '"name":"complete receive"' in text, problems(text)
 
 

@@ -2,6 +2,7 @@
 #include "runnel/barrier.hpp"
 
 #include <doctest/doctest.h>
+#include <runnel/detail/wait.hpp>
 #include <runnel/go.hpp>
 #include <runnel/select.hpp>
 #include <runnel/sync.hpp>
@@ -23,6 +24,15 @@ using namespace std::chrono_literals;
 using namespace support;
 
 namespace {
+
+/// The lock of the object at which an operation would wait.
+struct turn_lock {
+    explicit turn_lock(rn::detail::wait_case& of) : at(*of.object()) { at.lock.lock(); }
+    turn_lock(const turn_lock&) = delete;
+    turn_lock& operator=(const turn_lock&) = delete;
+    ~turn_lock() { at.lock.unlock(); }
+    rn::detail::wait_object& at;
+};
 
 TEST_CASE("barrier: the last to arrive lets all go on and one of them is told that it was the last") {
     in_virtual_time([]() -> rn::task<> {
@@ -128,6 +138,26 @@ TEST_CASE("barrier: one that leaves is not waited for any more") {
         turn.leave();
         (void)co_await two.join();
         CHECK(turn.rounds() == 3);
+    });
+}
+
+TEST_CASE("barrier: who was refused while a dump looked has not arrived, although the round is complete when "
+          "it runs") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::barrier turn(1);
+        auto refused = turn.arrive();
+        {
+            const turn_lock hold(refused);  // what suspend_one() does, and then resume_one()
+            refused.enlist(rn::detail::running_task(), 0);
+            refused.delist();
+        }
+        CHECK(co_await turn.arrive());
+        CHECK(turn.rounds() == 1);
+        {
+            const turn_lock hold(refused);
+            refused.delist();
+        }
+        CHECK(refused.fail(make_error_code(rn::errc::cancelled)).error() == rn::errc::cancelled);
     });
 }
 

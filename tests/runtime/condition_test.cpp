@@ -91,6 +91,35 @@ TEST_CASE("condition: a wait that is cancelled locks again and then reports") {
     });
 }
 
+TEST_CASE("condition: a loop that ignores its cancellation is braked and ended by an exception and then has "
+          "locked") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::mutex lock;
+        rn::condition changed;
+        auto [ctx, cancel] = rn::with_cancel(rn::current_context());
+        int turns = 0;
+        bool ended = false;
+        const auto loop = [&]() -> rn::task<> {
+            auto held = co_await lock.lock();
+            try {
+                for (; turns < 1000; ++turns) (void)co_await changed.wait(*held);
+            } catch (const rn::cancellation_ignored&) {
+                ended = static_cast<bool>(*held);
+            }
+        };
+        const auto loop_in = [&](rn::context under) -> rn::task<> {
+            co_await rn::with_context(under, loop());
+        };
+        auto waiter = rn::go(loop_in, ctx);
+        co_await settle();
+        cancel();
+        (void)co_await waiter;
+        CHECK(ended);
+        CHECK(turns <= 256);
+        CHECK_FALSE(lock.is_locked());
+    });
+}
+
 TEST_CASE("condition: whoever is notified between its unlocking and its sleep does not sleep") {
     in_virtual_time([]() -> rn::task<> {
         rn::condition changed;

@@ -3,7 +3,10 @@
 #include <runnel/blocking.hpp>
 #include <runnel/runtime.hpp>
 #include <runnel/sync.hpp>
+#include <runnel/time.hpp>
 
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <thread>
 
@@ -78,6 +81,27 @@ TEST_CASE("deadlock: the report can be turned off") {
     const auto end = program.wait();
     CHECK(end.exited(0));
     CHECK_FALSE(end.said("deadlock"));
+}
+
+TEST_CASE("child: all wait for ever before a blocking call that nobody waits for has ended" *
+          doctest::skip()) {
+    std::_Exit(rn::run(quiet(1), []() -> rn::task<> {
+        std::atomic<bool> all_wait{false};
+        auto late = rn::with_timeout(1ms, rn::blocking([&] {
+                                         while (!all_wait) std::this_thread::yield();
+                                         std::this_thread::sleep_for(20ms);
+                                     }));
+        CHECK((co_await std::move(late)).error() == rn::errc::timed_out);
+        all_wait = true;
+        rn::event never;
+        co_await never.wait();
+    }));
+}
+TEST_CASE("deadlock: it is seen though a blocking call was still running when all had gone to sleep") {
+    const auto end =
+        child("child: all wait for ever before a blocking call that nobody waits for has ended").wait();
+    CHECK(end.exited(2));
+    CHECK(end.said("runnel: all tasks are asleep: deadlock"));
 }
 
 TEST_CASE("child: all wait but not for ever" * doctest::skip()) {

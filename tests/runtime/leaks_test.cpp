@@ -416,6 +416,20 @@ TEST_CASE("leaks: a region of a simulation sees what this one makes and no other
     CHECK(left_outside.empty());
 }
 
+TEST_CASE("leaks: what a simulation has left is nothing to a region outside of it also when it has ended") {
+    const testing::leak_region outside;
+    std::vector<rn::join_handle<int>> handles;
+    std::vector<rn::context> contexts;
+    const auto run = testing::simulate(testing::options(), [&]() -> rn::task<> {
+        handles.push_back(rn::go(give_seven));
+        contexts.push_back(rn::with_cancel(rn::background()).ctx);
+        co_await testing::wait_until_all_tasks_wait();
+    });
+    CHECK(run.kind() == testing::failure::leak);
+    CHECK(outside.left() == "");
+    CHECK(handles[0].wait().value() == 7);
+}
+
 TEST_CASE("expect_no_leaks: is content with what leaves nothing on threads and in tasks") {
     testing::expect_no_leaks([] { CHECK(rn::run(support::workers(2), clean) == 0); });
     rn::runtime lasting(support::workers(1));
@@ -470,6 +484,8 @@ TEST_CASE("expect_no_leaks: elsewhere it ends the program with a report") {
         CAPTURE(end.printed);
         CHECK(end.killed_by(SIGABRT));
         CHECK(end.said("of what was made is left:\n  1 context made at leaks_test.cpp:"));
+        CHECK(end.times("1 context made at") == 1);
+        CHECK(end.said("expect_no_leaks: "));  // and who expected it, however long the list is
     }
 }
 }

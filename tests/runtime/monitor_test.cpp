@@ -36,6 +36,18 @@ TEST_CASE("monitor: a task that holds its worker for long is named, once each ti
     CHECK(end.said("monitor_test.cpp:"));
 }
 
+TEST_CASE("child: main holds its worker" * doctest::skip()) {
+    std::_Exit(rn::run(support::workers(1), []() -> rn::task<> {
+        spin_for(250ms);
+        co_return;
+    }));
+}
+TEST_CASE("monitor: main is told as main and not by a place in the library") {
+    const auto end = support::child("child: main holds its worker").wait();
+    CHECK(end.said("runnel: task 1024, main, has held worker 0 of 'runnel' for 1"));
+    CHECK_FALSE(end.said("started at"));
+}
+
 TEST_CASE("child: a task that may hold its worker" * doctest::skip()) {
     rn::runtime here(support::workers(1).slow_turn(0ms));
     here.spawn([]() -> rn::task<> {

@@ -94,6 +94,54 @@ TEST_CASE("rate_limiter: who gives up gives back what nobody after it has been m
     });
 }
 
+TEST_CASE("rate_limiter: who gave up while there was no rate gives back what it took and no more") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::rate_limiter calls(rn::per_second(0), 3);
+        CHECK(calls.allow(3));
+        auto first = calls.reserve();
+        auto second = calls.reserve();
+        CHECK(second.when() == rn::clock::time_point::max());
+        calls.set_rate(rn::every(10ms));
+        calls.cancel(second);
+        CHECK(calls.tokens() == doctest::Approx(-1));
+        calls.cancel(first);
+        CHECK(calls.tokens() == doctest::Approx(0));
+
+        auto later = calls.reserve();  // and is no longer in the way of what comes after
+        CHECK(later.delay() == 10ms);
+        calls.cancel(later);
+        CHECK(calls.tokens() == doctest::Approx(0));
+        co_return;
+    });
+}
+
+TEST_CASE(
+    "rate_limiter: what is given back after a change of the rate is what nobody has been made to wait for") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::rate_limiter calls(rn::every(1ms), 1);
+        CHECK(calls.allow());
+        auto first = calls.reserve();
+        auto second = calls.reserve();
+        calls.set_rate(rn::every(1s));
+        calls.cancel(first);  // the second waits for it
+        CHECK(calls.tokens() == doctest::Approx(-2));
+        calls.cancel(second);
+        CHECK(calls.tokens() == doctest::Approx(-1));
+        co_return;
+    });
+}
+
+TEST_CASE("rate_limiter: what is given back was taken without a wait although others took theirs since") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::rate_limiter calls(rn::every(10ms), 10);
+        auto unused = calls.reserve();
+        CHECK(co_await rn::sleep_for(5ms));
+        CHECK(calls.allow());  // did not wait for it
+        calls.cancel(unused);
+        CHECK(calls.tokens() == doctest::Approx(9.5));
+    });
+}
+
 TEST_CASE("rate_limiter: a case of a select that lost has taken nothing") {
     in_virtual_time([]() -> rn::task<> {
         rn::rate_limiter calls(rn::every(10ms), 1);

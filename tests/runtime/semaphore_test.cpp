@@ -51,6 +51,7 @@ TEST_CASE("semaphore: try_acquire takes what is free only, also on a plain threa
     CHECK(slots.try_acquire(2).error() == rn::errc::not_available);
     rn::permit moved = *std::move(two);
     CHECK_FALSE(*two);
+    CHECK_FALSE(two->split(0));
     rn::permit one = moved.split(1);
     CHECK(moved.count() == 1);
     CHECK(one.count() == 1);

@@ -7,6 +7,8 @@
 #include <runnel/testing.hpp>
 #include <runnel/time.hpp>
 
+#include <atomic>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -69,6 +71,30 @@ TEST_CASE("shared_future: of nothing, of what cannot be copied, of an error, of 
         CHECK_THROWS_AS((void)co_await thrown.ready(), std::runtime_error);
         CHECK_THROWS_AS((void)thrown.value(), std::runtime_error);
     });
+}
+
+TEST_CASE("shared_future: one that is const can be waited for") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::promise<int> making;
+        const auto in_a_lambda = [made = making.future()]() -> rn::task<int> {
+            const auto first = co_await made;
+            const auto again = co_await rn::with_timeout(1ms, made);
+            auto won = co_await rn::select(made, rn::sleep_for(1ms));
+            co_return *first + *again + *won.take<0>();
+        };
+        auto end = rn::go(in_a_lambda);
+        making.set_value(7);
+        CHECK(*co_await end == 21);
+    });
+}
+
+TEST_CASE("shared_future: an error that is none and an exception that is none are no value") {
+    rn::promise<std::string> mistaken;
+    mistaken.set_error({});
+    CHECK_THROWS_AS((void)mistaken.future().value(), std::system_error);
+    rn::promise<std::string> empty;
+    empty.set_exception(nullptr);
+    CHECK_THROWS_AS((void)empty.future().value(), std::system_error);
 }
 
 TEST_CASE("shared_future: a promise that goes without a word settles it, and says how it went") {
@@ -161,6 +187,29 @@ TEST_CASE("shared_future: plain threads may wait, and a plain thread may settle 
         CHECK((co_await future).value().size() == 3);
         setter.join();
     });
+}
+
+TEST_CASE("shared_future: a plain thread that has the value may drop the promise and all handles at once") {
+    std::atomic<rn::promise<int>*> to_settle{nullptr};
+    std::atomic<bool> all{false};
+    std::thread settler([&] {
+        while (!all) {
+            if (rn::promise<int>* next = to_settle.exchange(nullptr)) next->set_value(3);
+            std::this_thread::yield();
+        }
+    });
+    for (int i = 0; i < scaled(2'000, 20'000); ++i) {
+        auto making = std::make_unique<rn::promise<int>>();
+        const auto made = making->future();
+        to_settle = making.get();
+        if (i % 2 == 0) {
+            CHECK(made.wait() == 3);
+        } else {
+            while (!made.is_ready()) std::this_thread::yield();
+        }
+    }
+    all = true;
+    settler.join();
 }
 
 TEST_CASE("shared_future: under any schedule the last handle frees it, whoever has it") {

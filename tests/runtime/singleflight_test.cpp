@@ -8,6 +8,7 @@
 #include <runnel/testing.hpp>
 #include <runnel/time.hpp>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -127,6 +128,46 @@ TEST_CASE("singleflight: all get the error, and all get the exception") {
     });
 }
 
+/// Has no move of its own; the copy that makes the countdown zero throws.
+struct fragile {
+    fragile() = default;
+    fragile(const fragile&) {
+        if (--copies_left == 0) throw std::runtime_error("copied");
+    }
+    fragile& operator=(const fragile&) = default;
+    static inline int copies_left = 0;
+};
+
+TEST_CASE(
+    "singleflight: a value that throws when it is copied throws in those that asked, wherever that happens") {
+    for (int copies = 1; copies <= 16; ++copies)
+        in_virtual_time(
+            [](int left) -> rn::task<> {
+                CAPTURE(left);
+                rn::singleflight<int, fragile> flights;
+                const auto make = [&]() -> rn::task<fragile> {
+                    (void)co_await rn::sleep_for(1ms);
+                    fragile::copies_left = left;
+                    co_return fragile();
+                };
+                int told = 0;
+                const auto ask = [&]() -> rn::task<> {
+                    try {
+                        const auto got = co_await flights.run(1, make);
+                        told += got.has_value();
+                    } catch (const std::runtime_error&) {
+                        ++told;
+                    }
+                };
+                rn::task_set all;
+                for (int i = 0; i < 3; ++i) all.spawn(ask);
+                (void)co_await all.join();
+                CHECK(told == 3);
+                CHECK(flights.size() == 0);
+            },
+            copies);
+}
+
 TEST_CASE("singleflight: one that gives up leaves the flight to the others, the last one ends it") {
     in_virtual_time([]() -> rn::task<> {
         page_flights pages;
@@ -215,11 +256,12 @@ TEST_CASE(
     const auto how = testing::options().slow_turns(8, 5us);
     const auto all = testing::explore(how, scaled(2'000U, 50'000U), []() -> rn::task<> {
         rn::singleflight<int, int> flights;
-        int in_the_air = 0;
-        const auto fly = [&]() -> rn::task<rn::result<int>> {
-            testing::expect(++in_the_air <= 2, "several");  // one, and one that is cancelled already
+        const auto in_the_air =
+            std::make_shared<int>(0);  // a flight that nobody waits for may begin after our end
+        const auto fly = [](std::shared_ptr<int> flying) -> rn::task<rn::result<int>> {
+            testing::expect(++*flying <= 2, "several");  // one, and one that is cancelled already
             auto slept = co_await rn::sleep_for(2us);
-            --in_the_air;
+            --*flying;
             if (!slept) co_return slept.error();
             co_return 5;
         };
@@ -229,7 +271,7 @@ TEST_CASE(
                 [&](int number) -> rn::task<> {
                     auto slept = co_await rn::sleep_for(std::chrono::microseconds(number % 2));
                     testing::expect(slept.has_value());
-                    auto ask = flights.run(1, fly);
+                    auto ask = flights.run(1, fly, in_the_air);
                     auto got = co_await rn::with_timeout(std::chrono::microseconds(number < 3 ? 2 : 100),
                                                          std::move(ask));
                     testing::expect(got ? *got == 5 : got.error() == rn::errc::timed_out);
@@ -239,7 +281,7 @@ TEST_CASE(
         auto end = co_await tasks.join();
         testing::expect(end.has_value());
         testing::expect(flights.size() == 0);
-        while (in_the_air != 0) {
+        while (*in_the_air != 0) {
             auto slept = co_await rn::sleep_for(1us);
             testing::expect(slept.has_value());
         }

@@ -135,6 +135,24 @@ TEST_CASE("trace: who reads while events are added gets whole ones, in order") {
     writer.join();
 }
 
+TEST_CASE("trace: who reads while it begins anew gets what has come since or nothing") {
+    trace_ring ring(2);
+    std::atomic<bool> begun{false}, over{false};
+    std::thread writer([&] {
+        for (std::uint64_t i = 1; !over; ++i) {
+            ring.add(numbered(i));
+            ring.forget();
+            begun = true;
+        }
+    });
+    while (!begun) std::this_thread::yield();
+    CHECK_NOTHROW([&] {
+        for (int i = 0; i < support::scaled(1'500'000, 20'000'000); ++i) (void)ring.read();
+    }());
+    over = true;
+    writer.join();
+}
+
 TEST_CASE("trace: a span per turn, and an arrow from each wake-up to the turn that it caused") {
     std::string json;
     support::run_on(1, [&]() -> rn::task<> {
@@ -309,6 +327,41 @@ TEST_CASE("trace: begun by one worker it is written by others that run meanwhile
 }
 
 // --- Waits -----------------------------------------------------------------------------------------
+
+TEST_CASE("trace: begun again with another room and with the first it takes no memory anew") {
+    support::run_on(1, []() -> rn::task<> {
+        rn::trace::start(100);
+        const trace_ring* const first = rn::detail::tls_worker->traced;
+        rn::trace::start(200);
+        CHECK(rn::detail::tls_worker->traced->size() == 200);
+        rn::trace::start(100);
+        CHECK(rn::detail::tls_worker->traced == first);
+        CHECK(events().size() == 1);  // that of this turn
+        rn::trace::stop();
+        co_return;
+    });
+}
+
+TEST_CASE("trace: one worker stops what another begins just then") {
+    support::run_on(2, []() -> rn::task<> {
+        std::atomic<bool> stops{false}, over{false};
+        auto stopper = rn::go(
+            [](std::atomic<bool>& begun, const std::atomic<bool>& enough) -> rn::task<> {
+                co_await support::move_to(1);
+                begun = true;
+                while (!enough) rn::trace::stop();
+            },
+            rn::borrow(stops), rn::borrow(over));
+        co_await support::move_to(0);
+        while (!stops) co_await rn::yield();
+        for (int i = 0; i < support::scaled(500'000, 5'000'000); ++i) rn::trace::start(2);
+        over = true;
+        co_await stopper;
+        rn::trace::start(100);
+        CHECK_FALSE(events().empty());
+        rn::trace::stop();
+    });
+}
 
 TEST_CASE("trace: a wait says for what, also when that is there no more") {
     support::run_on(1, []() -> rn::task<> {

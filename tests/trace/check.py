@@ -206,6 +206,17 @@ def check_picture(trace, arguments, expected):
     return None
 
 
+def check_odd_names(_):
+    """Labels are any text: a picture of them is XML all the same, and it is said what could not be written."""
+    page = good()
+    page["traceEvents"][TURN]["name"] = 'a <b> & "c" \x01\x0b 1'
+    with tempfile.TemporaryDirectory() as folder:
+        trace = pathlib.Path(folder) / "odd.json"
+        trace.write_text(json.dumps(page), encoding="utf-8")
+        return (check_picture(trace, [], [r'^a <b> & "c" \ufffd\ufffd 1: '])
+                or check_picture(trace, ["-o", "/dev/full"], "/dev/full: No space left on device"))
+
+
 def check_load(_):
     with tempfile.TemporaryDirectory() as folder:
         text = load(folder)
@@ -228,7 +239,7 @@ def main(arguments):
     if arguments:
         return check_all(check_file, [(path,) for path in arguments])
     cases = [(check_good, ""), *((check_bad, name) for name in BAD), *((check_bad_text, name) for name in BAD_TEXTS),
-             (check_load, "")]
+             (check_odd_names, ""), (check_load, "")]
     return check_all(lambda check, name: check(name), cases)
 
 

@@ -26,6 +26,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <source_location>
 #include <system_error>
 #include <type_traits>
@@ -36,6 +37,7 @@
 #include <runnel/label.hpp>
 #include <runnel/result.hpp>
 
+#include "channel_options.hpp"
 #include "detail/channel_operations.hpp"
 
 // clang warns of an operation that is kept beyond its arguments; g++ does not know the attribute that says so.
@@ -48,7 +50,7 @@ namespace detail {
 enum class end_kind : unsigned char { sender, receiver, joint };
 
 /// Throws std::bad_alloc.
-channel_core* make_core(const element_type& type, std::size_t capacity, bool joint,
+channel_core* make_core(const element_type& type, channel_settings&& settings, bool joint,
                         std::source_location made_at);
 
 /// g++ 12 destroys a braced aggregate that is part of an awaited expression twice.
@@ -70,6 +72,16 @@ constexpr void require_element() noexcept {
     static_assert(alignof(T) <= 16, "a channel's values live in coroutine frames, which are aligned to 16");
 }
 }
+
+/// What a channel holds and has seen, at one moment. Values: each that was accepted is received, dropped or still here.
+struct channel_stats {
+    std::size_t items = 0;       // values that wait to be received
+    std::size_t high_water = 0;  // the most that ever did
+    std::uint64_t sent = 0, received = 0, dropped = 0;
+    std::int64_t oldest_age_ms = 0;  // how long the oldest of them has waited
+    std::size_t waiting_senders = 0, waiting_receivers = 0;
+    std::uint32_t senders = 0, receivers = 0;  // living ends; 0 of a channel<T>, which does not count them
+};
 
 /// What all ends have in common: whether and why the channel is closed, and how full it is.
 class channel_end {
@@ -94,6 +106,15 @@ public:
     /// How many values wait to be received, at this moment; at most capacity().
     std::size_t len(std::source_location at = std::source_location::current()) const noexcept;
     std::size_t capacity(std::source_location at = std::source_location::current()) const noexcept;
+
+    /// Gives it more room or less. With more, senders that wait go on; with less, nothing is lost: it takes no more
+    /// until so much has been received. Nothing for a nil channel, and for a closed one.
+    /// Throws std::bad_alloc, and has changed nothing.
+    /// Threads: any. Cost: an allocation, O(values and senders that wait).
+    void set_capacity(std::size_t capacity, std::source_location at = std::source_location::current()) const;
+
+    /// What it holds and has seen. Threads: any. Cost: O(tasks that wait), under the lock.
+    channel_stats stats(std::source_location at = std::source_location::current()) const noexcept;
 
     /// Its name in dumps and traces, for all its ends. Nothing for a nil channel. Threads: any.
     void label(literal text, std::source_location at = std::source_location::current()) const noexcept;
@@ -167,26 +188,27 @@ public:
     }
 
     /// Sends without waiting, if somebody waits for it or there is room.
-    /// Returns       success; errc::full (also for a nil channel); or the cause of the close.
+    /// Returns       success; errc::full; errc::no_receiver when it has no room at all, and nobody waits to receive
+    ///               (also for a nil channel); or the cause of the close. When it fails `value` is untouched.
     /// Cancellation  none: it is tried whether the context is cancelled or not.
     /// Threads       any, also outside a runtime.
     [[nodiscard]] result<> try_send(const T& value,
                                     std::source_location at = std::source_location::current()) const {
-        return once(send(value, at));
+        return once(send(value, at), target(at));
     }
     [[nodiscard]] result<> try_send(
         T&& value, std::source_location at = std::source_location::current()) const noexcept {
-        return once(detail::lent_send(target(at), __builtin_addressof(value)));
+        return once(detail::lent_send(target(at), __builtin_addressof(value)), target(at));
     }
     [[nodiscard]] result<> try_send(
         from<T> value, std::source_location at = std::source_location::current()) const noexcept {
-        return once(send(value, at));
+        return once(send(value, at), target(at));
     }
 
 private:
     template <class Send>
-    static result<> once(Send op) noexcept {
-        return op.try_once() ? op.complete(0) : errc::full;
+    static result<> once(Send op, const detail::channel_core* core) noexcept {
+        return op.try_once() ? op.complete(0) : result<>(detail::why_not_at_once(core));
     }
     detail::channel_core* target(std::source_location at) const noexcept {
         return static_cast<const End*>(this)->core(at);
@@ -241,7 +263,7 @@ public:
 private:
     friend class sending<T, sender>;
     template <class U>
-    friend std::pair<sender<U>, receiver<U>> make_channel(std::size_t, std::source_location);
+    friend std::pair<sender<U>, receiver<U>> make_channel(channel_options<U>, std::source_location);
 
     explicit sender(detail::channel_core* made) noexcept : channel_end(made, detail::end_kind::sender) {}
     explicit sender(const channel_end& other) noexcept : channel_end(other) {}
@@ -264,7 +286,7 @@ public:
 private:
     friend class receiving<T, receiver>;
     template <class U>
-    friend std::pair<sender<U>, receiver<U>> make_channel(std::size_t, std::source_location);
+    friend std::pair<sender<U>, receiver<U>> make_channel(channel_options<U>, std::source_location);
 
     explicit receiver(detail::channel_core* made) noexcept : channel_end(made, detail::end_kind::receiver) {}
     explicit receiver(const channel_end& other) noexcept : channel_end(other) {}
@@ -274,10 +296,16 @@ private:
 /// Throws std::bad_alloc. Cost: one allocation, for all of the room.
 template <class T>
 [[nodiscard]] std::pair<sender<T>, receiver<T>> make_channel(
-    std::size_t capacity, std::source_location made_at = std::source_location::current()) {
+    channel_options<T> how, std::source_location made_at = std::source_location::current()) {
     detail::require_element<T>();
-    detail::channel_core* core = detail::make_core(detail::element_of<T>, capacity, false, made_at);
+    detail::channel_core* core =
+        detail::make_core(detail::element_of<T>, std::move(how).settings(), false, made_at);
     return {sender<T>(core), receiver<T>(core)};
+}
+template <class T>
+[[nodiscard]] std::pair<sender<T>, receiver<T>> make_channel(
+    std::size_t capacity, std::source_location made_at = std::source_location::current()) {
+    return make_channel<T>(channel_options<T>(capacity), made_at);
 }
 
 /// Go's channel: one handle for both directions. Copies are the same channel, whose memory lives until
@@ -288,7 +316,9 @@ public:
     channel() noexcept = default;
     /// With room for `capacity` values. Throws std::bad_alloc.
     explicit channel(std::size_t capacity, std::source_location made_at = std::source_location::current())
-        : channel_end(detail::make_core(detail::element_of<T>, capacity, true, made_at),
+        : channel(channel_options<T>(capacity), made_at) {}
+    explicit channel(channel_options<T> how, std::source_location made_at = std::source_location::current())
+        : channel_end(detail::make_core(detail::element_of<T>, std::move(how).settings(), true, made_at),
                       detail::end_kind::joint) {
         detail::require_element<T>();
     }

@@ -17,6 +17,9 @@
 // (there are none, but between notify and the lock another task may have changed the state: look again).
 #pragma once
 
+#include <cstdint>
+#include <exception>
+
 #include "context.hpp"
 #include "sync.hpp"
 #include "task.hpp"
@@ -35,6 +38,10 @@ public:
     notified_operation(const notified_operation&) = delete;
     ~notified_operation();
     result<> fail(std::error_code error) noexcept;
+
+    /// The waits refused in a row. The wait's own, which locking again must not make the brake forget.
+    static std::uint16_t refused() noexcept;
+    static void set_refused(std::uint16_t count) noexcept;
 
     bool try_now(late_wake&) noexcept override;
     void enlist(task_block& task, std::uint64_t ticket) noexcept override;
@@ -58,6 +65,7 @@ public:
 
     /// Unlocks `held`, waits for a notification, and locks again (O3): `held` must hold its mutex, check()ed.
     /// Returns       success when notified; else how the wait was refused or ended. Locked in any case.
+    /// Throws        cancellation_ignored, locked, in a loop that waits on although it is cancelled.
     /// Cancellation  a cancel point on every call. Locking again is shielded: it may take as long as others hold it.
     /// Order         first come, first served.
     /// Threads       a task's. All who wait at the same time use the same mutex.
@@ -86,9 +94,19 @@ inline task<result<>> condition::unlock_and_wait(guard& held) {
     mutex& of = *held.of_;
     detail::notified_operation notified(*this);
     held.unlock();
-    const result<> how = co_await std::move(notified);
+    result<> how;
+    std::exception_ptr ignored;
+    try {
+        how = co_await std::move(notified);
+    } catch (const cancellation_ignored&) {
+        how = notified.fail(make_error_code(errc::cancelled));
+        if (!how) ignored = std::current_exception();
+    }
+    const std::uint16_t refused = detail::notified_operation::refused();
     auto again = co_await shielded(of.lock());
     held = *std::move(again);
+    if (!how) detail::notified_operation::set_refused(refused);
+    if (ignored != nullptr) std::rethrow_exception(std::move(ignored));
     co_return how;
 }
 }

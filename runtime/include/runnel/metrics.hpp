@@ -28,8 +28,9 @@ struct worker_metrics {
     std::uint64_t submitted = 0, completed = 0, enters = 0;  // kernel operations; system calls for them
     std::uint64_t helped = 0;                                // completions reaped for a busy worker
     std::uint64_t overflows = 0;                             // of the completion queue
-    std::uint64_t sent = 0, received = 0;  // values that went into a channel, and out of one, by tasks
-    std::uint64_t direct = 0;              // of both: from a sender straight to a receiver
+    // Values that this worker put into a channel or took out of one, for whomever; not what plain threads do.
+    std::uint64_t sent = 0, received = 0;
+    std::uint64_t direct = 0;  // of both: from a sender straight to a receiver
     std::uint64_t channels_closed = 0;
     std::uint64_t ready = 0, forks = 0, timers = 0, in_kernel = 0;  // now: lengths of its queues
 

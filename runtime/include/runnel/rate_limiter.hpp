@@ -62,6 +62,8 @@ private:
     friend class rate_operation;
     std::uint64_t tokens_ = 0;
     std::int64_t due_ = 0;
+    double owed_before_ = 0;  // of rate_limiter::owed_, the part of those before, and
+    double owed_ = 0;         // its own with it
     bool ok_ = false;
 };
 
@@ -126,7 +128,7 @@ private:
     double per_ns_;
     double burst_;
     double tokens_;
-    std::int64_t as_of_;         // tokens_ are as of then
-    std::int64_t last_due_ = 0;  // the latest time that was promised to anybody
+    std::int64_t as_of_;  // tokens_ are as of then
+    double owed_ = 0;     // tokens that were given out before they came, all together: R2
 };
 }

@@ -31,6 +31,8 @@ enum class errc {
     producer_failed,     // closed because the last sender was destroyed by an exception
     producer_cancelled,  // closed because the last sender's task was cancelled
     not_available,       // try_lock and the like: somebody else has it
+    no_receiver,         // try_send: the channel has no room, and nobody waits to receive
+    too_slow,            // closed because its receivers could not keep up (overflow::close)
     lagged,              // a receiver of a broadcast that was to miss nothing fell too far behind
 };
 

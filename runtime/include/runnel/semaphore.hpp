@@ -50,7 +50,7 @@ public:
     permit split(std::uint64_t count) noexcept {
         detail::check(count <= count_, "permit: split by more than it holds");
         count_ -= count;
-        return permit(*of_, count);
+        return permit(of_, count);
     }
     /// Never gives them back: the semaphore has so many fewer from now on, until somebody release()s them.
     void forget() noexcept { count_ = 0; }
@@ -58,7 +58,7 @@ public:
 private:
     friend class semaphore;
     friend class acquire_operation;
-    permit(semaphore& of, std::uint64_t count) noexcept : of_(&of), count_(count) {}
+    permit(semaphore* of, std::uint64_t count) noexcept : of_(of), count_(count) {}
 
     semaphore* of_;
     std::uint64_t count_;
@@ -70,7 +70,7 @@ class [[nodiscard]] acquire_operation final
 public:
     acquire_operation(semaphore& of, std::uint64_t count) noexcept;
     acquire_operation(acquire_operation&&) noexcept = default;
-    result<permit> complete(unsigned) noexcept { return permit(of(), count_); }
+    result<permit> complete(unsigned) noexcept { return permit(&of(), count_); }
 
     bool try_now(detail::late_wake&) noexcept override;
     void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;

@@ -176,7 +176,7 @@ public:
     /// Order         waiters go on in the order in which they came.
     /// Threads       a task's; the future must outlive the wait. What was written before it was settled is seen.
     /// Cost          one short spin lock; no allocation.
-    detail::value_operation<T> operation() noexcept {
+    detail::value_operation<T> operation() const noexcept {
         static_assert(std::is_void_v<T> || std::is_copy_constructible_v<T>,
                       "this value cannot be copied: co_await future.ready(), then look at future.value()");
         return detail::value_operation<T>(checked());
@@ -243,12 +243,13 @@ public:
         state.make(std::forward<Args>(args)...);
         settle({}, nullptr);
     }
-    /// The same with an error (a false one stands for errc::closed), or an exception.
+    /// The same with an error, or an exception. A false one, or none, stands for errc::closed.
     void set_error(std::error_code error) noexcept {
         unsettled();
         settle(error ? error : make_error_code(errc::closed), nullptr);
     }
     void set_exception(std::exception_ptr thrown) noexcept {
+        if (thrown == nullptr) return set_error(make_error_code(errc::closed));
         unsettled();
         settle({}, std::move(thrown));
     }

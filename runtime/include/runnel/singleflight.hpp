@@ -29,17 +29,20 @@ public:
     singleflight() : air_(std::make_shared<airspace>()) {}
 
     /// Waits for the flight of `key`; if there is none, starts f(args…), a coroutine that returns task<T> or
-    /// task<result<T>>. `f` and `args` are kept as by go().
+    /// task<result<T>>. `f` and `args` are kept as by go(). The key is copied, or moved out of rn::from(it). Hash and
+    /// Equal are called under a spin lock: they must not throw, and should be quick.
     /// Returns       what it gives (Z3); an error when the wait was refused or ended, or the runtime stops.
     /// Throws        what it throws; what copying a T, or a key, throws.
     /// Cancellation  ends this wait; the flight only if nobody else waits (Z2).
     /// Threads       a task's; any number at once.
     /// Cost          two look-ups under a short lock; who is first pays a task and three allocations.
-    template <class F, class... Args>
-    task<result<T>> run(Key key, F&& f, Args&&... args) {
-        detail::refuse_what_dies_twice<F, Args...>();
+    template <class K = Key, class F, class... Args>
+    task<result<T>> run(K&& key, F&& f, Args&&... args) {
+        detail::refuse_what_dies_twice<F, K, Args...>();
+        static_assert(std::is_convertible_v<decltype(detail::to_keep(std::forward<K>(key))), Key>,
+                      "singleflight: this is no key, and cannot be made one");
         return board<detail::kept_t<F>, detail::kept_t<Args>...>(
-            air_, std::move(key), detail::to_keep(std::forward<F>(f)),
+            air_, detail::to_keep(std::forward<K>(key)), detail::to_keep(std::forward<F>(f)),
             detail::to_keep(std::forward<Args>(args))...);
     }
 
@@ -170,14 +173,24 @@ private:
             thrown = std::current_exception();
         }
         p.air->take(p.key, p.of.get());
+        if (thrown == nullptr && got) thrown = land(p.settles, got);
         if (thrown != nullptr)
             p.settles.set_exception(std::move(thrown));
         else if (!got)
             p.settles.set_error(got.error());
-        else if constexpr (std::is_void_v<T>)
-            p.settles.set_value();
-        else
-            p.settles.set_value(*std::move(got));
+    }
+
+    /// What moving the value throws.
+    static std::exception_ptr land(promise<T>& settles, result<T>& got) noexcept {
+        try {
+            if constexpr (std::is_void_v<T>)
+                settles.set_value();
+            else
+                settles.set_value(*std::move(got));
+            return nullptr;
+        } catch (...) {
+            return std::current_exception();
+        }
     }
 
     template <class F, class... Args>
@@ -186,6 +199,9 @@ private:
         if (here.first()) {
             auto body = detail::body(std::move(f), std::move(args)...);
             using value = typename detail::task_value<decltype(body)>::type;
+            static_assert(
+                std::is_assignable_v<result<T>&, std::conditional_t<std::is_void_v<value>, result<>, value>>,
+                "singleflight: the function must return task<T> or task<result<T>>");
             go(fly<value>, passage<value>(air, key, here.flown(), *std::move(here.first()), std::move(body)));
         }
         shared_future<T> landing = here.flown()->landing;

@@ -20,7 +20,8 @@
 //              or just "send" when it was done at once; with descriptor, bytes, error.
 //
 // Tasks, channels, locks and events are told by their name_task() or label(), else by number and place (label.hpp),
-// also when they are there no more.
+// also when they are there no more. Of channels made at one place, one may have the number of another: when it lies
+// where that one lay before. Where things lie is nothing that a simulation repeats; all else in its traces is.
 //
 // Cost: off, one predictable branch per turn, wake, wait and operation; on, a read of the clock and 64 bytes each.
 //
@@ -36,7 +37,8 @@
 namespace runnel::trace {
 
 /// Begins anew: what was there is forgotten. For the runtime that runs this: the turn that calls it is the first,
-/// other workers join in at once, between two turns of theirs.
+/// other workers join in at once, between two turns of theirs. Of a full ring one event fewer is read: that which might
+/// be overwritten just then. So `events_per_worker` is 2 at least (check()ed).
 /// Threads  workers (check()ed).
 /// Throws   std::bad_alloc: 64 bytes per event and worker.
 void start(std::size_t events_per_worker = 65'536);

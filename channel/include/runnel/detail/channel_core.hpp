@@ -8,7 +8,9 @@
 //       null once the value went through. So "woken because the channel was closed" (slot still set)
 //       and "woken because it happened" (slot null) cannot be mistaken for each other;
 //   V2  a value is moved once, under the channel's lock, and only when its send happens: until then
-//       it stays with the sender, whatever else ends the wait.
+//       it stays with the sender, whatever else ends the wait;
+//   V3  what a send brings about beside itself (a value that was dropped, a level that was reached) is noted under the
+//       lock, in the case, and told to hooks when its wait has ended.
 #pragma once
 
 #include <cassert>
@@ -49,6 +51,9 @@ std::error_code why_closed(const channel_core& core) noexcept;
 /// What it is for a dump; also of a nil channel. Threads: any.
 wait_subject subject_of(const char* what, const channel_core* core, bool sends) noexcept;
 
+/// Why a send would have to wait: errc::full, or no_receiver when there is no room at all.
+errc why_not_at_once(const channel_core* core) noexcept;
+
 /// Is it worth while to copy or build a value for it? False for a nil channel and a closed one.
 bool may_take_more(const channel_core* core) noexcept;
 
@@ -72,12 +77,25 @@ protected:
 
     channel_core* core_;
     wait_node node_;
+
+private:
+    friend class channel_core;
 };
 
 /// What a send gives: sent, or why not. Unlike other results without a value it must not be overlooked.
 class [[nodiscard]] sent : public result<> {
 public:
     using result<>::result;
+};
+
+/// What a send has brought about: V3.
+enum class send_fate : unsigned char {
+    plain,
+    full,       // overflow::fail
+    newest,     // dropped: its own value, which its slot had
+    oldest,     // dropped: what is in `spare`
+    closed_it,  // overflow::close
+    level,      // the soft limit was reached
 };
 
 class send_case : public channel_case {
@@ -90,7 +108,18 @@ public:
 
 protected:
     using channel_case::channel_case;
-    sent how_it_went() const noexcept { return went_through() ? sent() : sent(why()); }
+    sent how_it_went() noexcept {
+        if (fate_ != send_fate::plain) [[unlikely]]
+            return settle_fate();
+        return went_through() ? sent() : sent(why());
+    }
+
+private:
+    friend class channel_core;
+    sent settle_fate() noexcept;
+
+    void* spare_ = nullptr;  // what was dropped
+    send_fate fate_ = send_fate::plain;
 };
 
 class recv_case : public channel_case {

@@ -136,6 +136,12 @@ public:
     using result_type = typename Op::result_type;
     static constexpr bool awaited_as_lvalue = true;
     await_own<Op> awaiter() noexcept { return await_own<Op>(static_cast<Self&>(*this)); }
+    /// Of one that is const, where that may be waited for: a handle that a lambda has captured.
+    await_own<Op> awaiter() const noexcept
+        requires requires(const Self& self) { self.operation(); }
+    {
+        return await_own<Op>(static_cast<const Self&>(*this));
+    }
 
 protected:
     named_awaitable() = default;

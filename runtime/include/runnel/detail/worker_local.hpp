@@ -18,7 +18,6 @@
 #include <cstdint>
 #include <new>
 
-#include "relaxed.hpp"
 #include "sanitized.hpp"
 
 namespace runnel::detail {
@@ -48,11 +47,25 @@ struct frame_list {
     std::uint32_t count = 0;
 };
 
-/// What went through channels by tasks of this worker, for metrics; read by anybody.
+/// A count of the worker's, at which anybody may look. (By built-ins: <atomic> would make task.hpp three times as
+/// long.)
+class worker_total {
+public:
+    // relaxed: one writer, and a value that orders nothing.
+    void add() noexcept { __atomic_store_n(&value_, value_ + 1, __ATOMIC_RELAXED); }
+    std::uint64_t get() const noexcept {
+        return __atomic_load_n(&value_, __ATOMIC_RELAXED);
+    }  // relaxed: as above
+
+private:
+    std::uint64_t value_ = 0;
+};
+
+/// What went through channels by tasks of this worker, for metrics.
 struct channel_totals {
-    relaxed<std::uint64_t> direct = 0;          // from a sender straight to a receiver
-    relaxed<std::uint64_t> put = 0, taken = 0;  // into a buffer, out of one
-    relaxed<std::uint64_t> closed = 0;
+    worker_total direct;      // from a sender straight to a receiver
+    worker_total put, taken;  // into a buffer, out of one
+    worker_total closed;
 };
 
 struct worker_local {

@@ -1,0 +1,144 @@
+// The channel's own view of itself: what it has, and what its lock guards. The algorithm is in channel_core.cpp, which
+// names the invariants; what happens when there is no room, in overflow.cpp; the ends that users hold, in
+// channel_ends.cpp.
+#pragma once
+
+#include <atomic>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+
+#include <runnel/channel.hpp>
+#include <runnel/detail/counted.hpp>
+#include <runnel/detail/wait.hpp>
+
+#include "value_ring.hpp"
+
+namespace runnel::detail {
+
+class alignas(16) channel_core final : public wait_object {
+public:
+    /// A core and its first cells in one piece. It lives until the last of the handles that are add()ed goes.
+    static channel_core* make(const element_type& type, channel_settings&& settings, bool joint,
+                              std::source_location made_at);
+
+    // With the lock held, by the cases. True: decided, and the slot says how (V1).
+    bool send_now(send_case& sender, late_wake& wake) noexcept;
+    bool recv_now(wait_node& receiver, late_wake& wake) noexcept;
+    /// Of a send that has ended: V3. Without the lock.
+    void tell(send_case& sender) noexcept;
+
+    void add(end_kind kind) noexcept;
+    void drop(end_kind kind) noexcept;
+    bool close(std::error_code cause) noexcept;
+    std::error_code why() const noexcept { return closed() ? cause_ : std::error_code(); }
+    // acquire: pairs with the release in note_closed(), so that the cause is seen.
+    bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+    std::size_t capacity() const noexcept { return capacity_; }
+    void set_capacity(std::size_t capacity);
+    std::size_t len() noexcept;
+    channel_stats stats() noexcept;
+    /// None are known of counted ends: the last one closes the channel.
+    handles_of handles() const noexcept;
+    bool is_joint() const noexcept { return joint_; }
+    std::uint32_t senders() const noexcept { return senders_; }
+    std::uint32_t receivers() const noexcept { return receivers_; }
+
+    wait_list receivers_waiting;
+    wait_list senders_waiting;
+    origin made;
+
+private:
+    channel_core(const element_type& type, channel_settings&& settings, bool joint,
+                 std::source_location made_at) noexcept;
+    ~channel_core();
+
+    void hand_over(wait_node& from, wait_node& to) noexcept;
+    void push(wait_node& from) noexcept;
+    void pop(wait_node& to) noexcept;
+    bool has_room() noexcept {
+        return ring_.count() < capacity_ && (ring_.count() < ring_.room() || ring_.grow(ring_.count() + 1));
+    }
+    void move_up(late_wake& wake) noexcept;
+    bool overflowed(send_case& sender) noexcept;
+    void drop_newest(send_case& sender) noexcept;
+    void drop_oldest(send_case& sender) noexcept;
+    void* take_spare() noexcept;
+    void note_level(send_case& sender) noexcept;
+    void tend() noexcept;
+
+    bool note_closed(std::error_code cause) noexcept;
+    void wake_all() noexcept;
+    void discard_unreceived() noexcept;
+
+    /// Under the lock: how many there are of this kind now.
+    std::uint32_t count_ends(end_kind kind, int change) noexcept {
+        relaxed<std::uint32_t>& ends = kind == end_kind::sender ? senders_ : receivers_;
+        return (ends = ends + static_cast<std::uint32_t>(change));
+    }
+
+    const counted counts_;
+    const element_type& type_;
+    const channel_settings settings_;  // but for the capacity, which changes
+    relaxed<std::size_t> capacity_;    // written under the lock
+    const bool joint_;
+    bool tended_;  // it has a soft limit, or memory to give back: tend()
+    bool above_soft_limit_ = false;
+    std::atomic<bool> closed_{false};
+    relaxed<std::uint32_t> senders_ = 0;  // written under the lock; dumps look without
+    relaxed<std::uint32_t> receivers_ = 0;
+    std::atomic<std::uint32_t> refs_{0};
+    value_ring ring_;
+    std::error_code cause_;
+    std::size_t high_water_ = 0;
+    std::uint64_t sent_ = 0;
+    std::uint64_t dropped_ = 0;
+    void* spares_ = nullptr;  // cells for what was dropped, linked by their first word
+    // The first cells of the ring follow.
+};
+
+// --- Values ------------------------------------------------------------------------------------
+
+/// For ages: in steps of about a millisecond, which begin anew after 52 days.
+inline constexpr unsigned age_shift = 20;
+inline std::uint32_t age_steps(std::int64_t time) noexcept {
+    return static_cast<std::uint32_t>(time >> age_shift);
+}
+
+/// For metrics. The worker that moves a value counts it, whoever sent it; plain threads count nothing.
+inline void count(worker_total channel_totals::* what) noexcept {
+    if (worker_local* const here = tls_worker; here != nullptr) [[likely]]
+        (here->channels.*what).add();
+}
+
+/// The same for a value that is put into a ring, and since when it is there.
+inline std::uint32_t count_and_look_at_clock() noexcept {
+    worker_local* const here = tls_worker;
+    if (here == nullptr) [[unlikely]]
+        return age_steps(clock_now());
+    here->channels.put.add();
+    return age_steps(here->tick_time);
+}
+
+inline void channel_core::hand_over(wait_node& from, wait_node& to) noexcept {
+    type_.move(to.slot, from.slot);
+    to.slot = from.slot = nullptr;
+    ++sent_;
+    count(&channel_totals::direct);
+}
+
+inline void channel_core::push(wait_node& from) noexcept {
+    ring_.push(from.slot, count_and_look_at_clock());
+    from.slot = nullptr;
+    ++sent_;
+    if (ring_.count() > high_water_) high_water_ = ring_.count();
+}
+
+inline void channel_core::pop(wait_node& to) noexcept {
+    ring_.pop(to.slot);
+    to.slot = nullptr;
+    if (tended_) [[unlikely]]
+        tend();
+    count(&channel_totals::taken);
+}
+}
