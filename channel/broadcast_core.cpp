@@ -83,8 +83,9 @@ bool broadcast_core::recv_now(broadcast_recv_case& receiver) noexcept {
     return true;
 }
 
+/// None waits once it is closed.
 void broadcast_core::let_senders_go_on(aftermath& later) noexcept {
-    while (!closed_ && has_room()) {
+    while (has_room()) {
         wait_node* const node = senders_waiting.pop_front();
         if (node == nullptr) return;
         auto& sender = *static_cast<broadcast_send_case*>(node->slot);

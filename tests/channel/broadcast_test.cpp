@@ -14,6 +14,7 @@
 
 #include "support/counted.hpp"
 #include "support/dies.hpp"
+#include "support/level.hpp"
 #include "tasks.hpp"
 
 using namespace support;
@@ -192,8 +193,9 @@ TEST_CASE("broadcast: each receiver copies once and without the lock") {
         long* sum_;
     };
     long sum = 0;
+    rn::broadcast_receiver<asks_back> other;  // there as long as a message is
     auto [out, in] = rn::make_broadcast<asks_back>(1);
-    const auto other = out.subscribe();
+    other = out.subscribe();
     CHECK(out.emplace(&other, &sum).try_once());
     CHECK(in.try_recv());
     CHECK(sum > 100);
@@ -536,6 +538,56 @@ TEST_CASE("cancel: a sender that gives up in the queue does not keep those behin
         (void)co_await stays.join();
         CHECK(seen.size() == 2);
     });
+}
+
+TEST_CASE("cancel: under any schedule a limit or a select that races with the sends loses nothing") {
+    const auto all = rn::testing::explore(
+        rn::testing::options().slow_turns(3), scaled(2'000U, 100'000U), []() -> rn::task<> {
+            using std::chrono::microseconds;
+            auto [out, in] = rn::make_broadcast<int>(1 + rn::testing::choose(2), slow_receiver::wait);
+            rn::task_set tasks;
+            for (int i = 0; i < 2; ++i)
+                tasks.spawn(
+                    [](rn::broadcast_receiver<int> first, rn::broadcast_receiver<int> second) -> rn::task<> {
+                        numbers had[2];
+                        while (had[0].size() < 6 || had[1].size() < 6) {
+                            auto won =
+                                co_await rn::select(first.recv(), second.recv(),
+                                                    rn::sleep_for(microseconds(rn::testing::choose(3))));
+                            rn::testing::expect(static_cast<bool>(won), "nobody cancels");
+                            if (won.index() == 0) had[0].push_back(won.take<0>().value());
+                            if (won.index() == 1) had[1].push_back(won.take<1>().value());
+                        }
+                        for (const numbers& each : had) {
+                            rn::testing::expect(each.size() == 6, "a message came twice");
+                            for (int sender : {10, 20}) {  // each sender's come in its order
+                                int next = sender;
+                                for (int value : each)
+                                    if (value / 10 * 10 == sender) rn::testing::expect(value == next++);
+                                rn::testing::expect(next == sender + 3, "a message is missing");
+                            }
+                        }
+                        rn::testing::expect(first.try_recv().error() == rn::errc::empty);
+                    },
+                    in.share(), in.share());
+            in.reset();
+            for (int sender : {10, 20})
+                tasks.spawn(
+                    [](rn::broadcast_sender<int> to, int value) -> rn::task<> {
+                        const int end = value + 3;
+                        while (value < end) {
+                            auto sent = co_await rn::with_timeout(microseconds(rn::testing::choose(3)),
+                                                                  to.send(value));
+                            if (sent) ++value;
+                        }
+                        (void)co_await rn::sleep_for(std::chrono::hours(1));
+                    },
+                    out.share(), sender);
+            auto end = co_await tasks.join();
+            rn::testing::expect(end.has_value());
+        });
+    CHECK_MESSAGE(all.ok(), all.what());
+    CHECK(all.runs() == scaled(2'000U, 100'000U));
 }
 
 TEST_CASE("select: send and recv are cases of which exactly one happens") {
