@@ -52,6 +52,9 @@ void claim_all(wait_list& waiting, winners& woken) noexcept {
     }
 }
 
+/// Do ends of this kind keep the channel open?
+bool counts(end_kind kind) noexcept { return kind == end_kind::sender || kind == end_kind::receiver; }
+
 std::size_t length_of(const wait_list& waiting) noexcept {
     std::size_t count = 0;
     for (const wait_node* node = waiting.front(); node != nullptr; node = node->next) ++count;
@@ -152,7 +155,8 @@ void channel_core::wake_all() noexcept {
             const std::lock_guard guard(lock);
             claim_all(receivers_waiting, woken);
             claim_all(senders_waiting, woken);
-            more = !receivers_waiting.empty() || !senders_waiting.empty();
+            claim_all(closing_awaited, woken);
+            more = !receivers_waiting.empty() || !senders_waiting.empty() || !closing_awaited.empty();
         }
         woken.finish_all();
     }
@@ -199,7 +203,7 @@ channel_core::channel_core(const element_type& type, channel_settings&& settings
       ring_(type, settings_.grows ? 0 : settings_.capacity, reinterpret_cast<std::byte*>(this + 1)) {}
 
 channel_core::~channel_core() {
-    assert(receivers_waiting.empty() && senders_waiting.empty() && "K4");
+    assert(receivers_waiting.empty() && senders_waiting.empty() && closing_awaited.empty() && "K4");
     discard_unreceived();
     while (spares_ != nullptr) ::operator delete(std::exchange(spares_, *static_cast<void**>(spares_)));
 }
@@ -207,13 +211,21 @@ channel_core::~channel_core() {
 void channel_core::add(end_kind kind) noexcept {
     // relaxed: who adds has a reference, and passes the new one on by other means.
     refs_.fetch_add(1, std::memory_order_relaxed);
-    if (kind == end_kind::joint) return;
+    if (!counts(kind)) return;
     const std::lock_guard guard(lock);
     count_ends(kind, 1);
 }
 
+bool channel_core::add_sender_if_any() noexcept {
+    const std::lock_guard guard(lock);
+    if (closed() || senders_ == 0) return false;
+    count_ends(end_kind::sender, 1);
+    refs_.fetch_add(1, std::memory_order_relaxed);  // relaxed: as in add()
+    return true;
+}
+
 void channel_core::drop(end_kind kind) noexcept {
-    if (kind != end_kind::joint) {
+    if (counts(kind)) {
         bool last;
         {
             const std::lock_guard guard(lock);

@@ -28,6 +28,14 @@ void send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
 
 bool send_case::delist() noexcept { return core_->senders_waiting.delist(node_); }
 
+bool closed_case::try_now(late_wake&) noexcept { return core_->closed(); }
+
+void closed_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
+    core_->closing_awaited.enlist(node_, task, ticket);
+}
+
+bool closed_case::delist() noexcept { return core_->closing_awaited.delist(node_); }
+
 void recv_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     core_->receivers_waiting.enlist(node_, task, ticket);
 }
@@ -64,6 +72,8 @@ errc why_not_at_once(const channel_core* core) noexcept {
     return core == nullptr || core->capacity() == 0 ? errc::no_receiver : errc::full;
 }
 
+bool add_sender_if_any(channel_core& core) noexcept { return core.add_sender_if_any(); }
+
 channel_core* make_core(const element_type& type, channel_settings&& settings, bool joint,
                         std::source_location made_at) {
     return channel_core::make(type, std::move(settings), joint, made_at);
@@ -75,7 +85,7 @@ namespace runnel {
 using detail::end_kind;
 
 channel_end::channel_end(detail::channel_core* core, end_kind kind) noexcept : core_(core), kind_(kind) {
-    core_->add(kind_);
+    if (core_ != nullptr) core_->add(kind_);
 }
 
 channel_end::channel_end(const channel_end& other) noexcept

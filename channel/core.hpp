@@ -29,6 +29,8 @@ public:
     void tell(send_case& sender) noexcept;
 
     void add(end_kind kind) noexcept;
+    /// A sender more, if there is one still and the channel is open.
+    bool add_sender_if_any() noexcept;
     void drop(end_kind kind) noexcept;
     bool close(std::error_code cause) noexcept;
     std::error_code why() const noexcept { return closed() ? cause_ : std::error_code(); }
@@ -46,6 +48,7 @@ public:
 
     wait_list receivers_waiting;
     wait_list senders_waiting;
+    wait_list closing_awaited;
     origin made;
 
 private:

@@ -47,11 +47,12 @@
 namespace runnel {
 
 namespace detail {
-enum class end_kind : unsigned char { sender, receiver, joint };
+enum class end_kind : unsigned char { sender, receiver, joint, weak };
 
 /// Throws std::bad_alloc.
 channel_core* make_core(const element_type& type, channel_settings&& settings, bool joint,
                         std::source_location made_at);
+bool add_sender_if_any(channel_core& core) noexcept;
 
 /// g++ 12 destroys a braced aggregate that is part of an awaited expression twice.
 #if defined(__clang__)
@@ -130,6 +131,11 @@ protected:
     channel_end& operator=(channel_end&& other) noexcept;
     ~channel_end();
 
+    /// Of one that is nil: takes over a count that has been made.
+    void adopt(detail::channel_core* counted, detail::end_kind kind) noexcept {
+        core_ = counted;
+        kind_ = kind;
+    }
     detail::channel_core* core(std::source_location at) const noexcept {
         detail::check(!moved_from_, "channel: an end was used after it was moved from", at);
         return core_;
@@ -205,6 +211,15 @@ public:
         return once(send(value, at), target(at));
     }
 
+    /// Waits until the channel is closed: for a sender that wants to know that nobody is left to receive, though it has
+    /// nothing to send at the moment. A select case; `co_await out.on_closed()` ends with success when it is closed.
+    /// Cancellation  a cancel point on every call, also when it is closed. Of a nil channel: never ready.
+    /// Threads       any number at once. Cost: one short lock; no allocation.
+    [[nodiscard]] detail::closed_operation on_closed(
+        std::source_location at = std::source_location::current()) const noexcept {
+        return detail::closed_operation(target(at));
+    }
+
 private:
     template <class Send>
     static result<> once(Send op, const detail::channel_core* core) noexcept {
@@ -245,6 +260,8 @@ public:
 
 template <class T>
 class receiver;
+template <class T>
+class weak_sender;
 
 /// The counted end to send into. See the head of this file.
 template <class T>
@@ -261,12 +278,37 @@ public:
     }
 
 private:
+    friend class weak_sender<T>;
     friend class sending<T, sender>;
     template <class U>
     friend std::pair<sender<U>, receiver<U>> make_channel(channel_options<U>, std::source_location);
 
     explicit sender(detail::channel_core* made) noexcept : channel_end(made, detail::end_kind::sender) {}
     explicit sender(const channel_end& other) noexcept : channel_end(other) {}
+};
+
+/// Stands for a sender that is not counted: it keeps the channel from nothing, and gives a sender while there is one.
+/// For who may have something to send, but is no reason to wait for it: a timer, a cache, a registry.
+template <class T>
+class [[nodiscard]] weak_sender : public channel_end {
+public:
+    weak_sender() noexcept = default;
+    explicit weak_sender(const sender<T>& of, std::source_location at = std::source_location::current())
+        : weak_sender(of.core(at)) {}
+    weak_sender(weak_sender&&) noexcept = default;
+    weak_sender& operator=(weak_sender&&) noexcept = default;
+
+    /// A sender of the same channel; a nil one when the last has gone, or the channel is closed. Threads: any.
+    sender<T> lock(std::source_location at = std::source_location::current()) const noexcept {
+        detail::channel_core* const channel = core(at);
+        if (channel == nullptr || !detail::add_sender_if_any(*channel)) return {};
+        sender<T> found;
+        found.adopt(channel, detail::end_kind::sender);
+        return found;
+    }
+
+private:
+    explicit weak_sender(detail::channel_core* of) noexcept : channel_end(of, detail::end_kind::weak) {}
 };
 
 /// The counted end to receive from. See the head of this file.

@@ -122,6 +122,20 @@ private:
     send_fate fate_ = send_fate::plain;
 };
 
+/// Waits until the channel is closed.
+class closed_case : public channel_case {
+public:
+    bool try_now(late_wake& wake) noexcept final;
+    void enlist(task_block& task, std::uint64_t ticket) noexcept final;
+    bool delist() noexcept final;
+    wait_subject subject() const noexcept final {
+        return subject_of("for a channel to be closed", core_, true);
+    }
+
+protected:
+    using channel_case::channel_case;
+};
+
 class recv_case : public channel_case {
 public:
     bool try_now(late_wake& wake) noexcept final;

@@ -55,6 +55,13 @@ private:
     bool built_;  // false: the channel was nil, or closed already, which it stays
 };
 
+/// What on_closed() gives.
+class [[nodiscard]] closed_operation final : public single_case<closed_operation, result<>, closed_case> {
+public:
+    explicit closed_operation(channel_core* core) noexcept : single_case(core) {}
+    closed_operation(closed_operation&& other) noexcept : closed_operation(other.core_) {}
+};
+
 template <class T>
 class [[nodiscard]] recv_operation final : public single_case<recv_operation<T>, result<T>, recv_case> {
     using base = single_case<recv_operation<T>, result<T>, recv_case>;
