@@ -4,8 +4,8 @@
 //   rn::go(ask, std::move(reply));        // … reply.send(42);
 //   auto got = co_await answer;           // the value; or how the sender went without sending
 //
-// A channel with room for one whose ends are used up: sending never waits, and whoever waits for the answer is told when
-// the other has gone. A promise (shared_future.hpp) has its value for many; this one gives it away.
+// A channel with room for one whose ends are used up: sending never waits, and whoever waits for the answer is told
+// when the other has gone. A promise (shared_future.hpp) has its value for many; this one gives it away.
 #pragma once
 
 #include "channel.hpp"
