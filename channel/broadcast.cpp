@@ -1,33 +1,14 @@
 // What stands between broadcast.hpp and the core: the two cases of a wait, and the ends.
 #include <runnel/broadcast.hpp>
 
-#include <mutex>
-
-#include <runnel/detail/tracing.hpp>
 #include "broadcast_core.hpp"
 
 namespace runnel::detail {
 
 // --- The cases of a wait -----------------------------------------------------------------------------
 
-namespace {
-template <class Case, class Core>
-bool try_case(Case& one, Core& core) noexcept {
-    late_wake none;
-    bool decided;
-    {
-        const std::lock_guard guard(core.lock);
-        decided = one.try_now(none);
-    }
-    if (decided && traced()) [[unlikely]]
-        trace_done(one, none);
-    return decided;
-}
-}
-
 wait_object* broadcast_send_case::object() noexcept { return core_; }
 bool broadcast_send_case::try_now(late_wake&) noexcept { return core_->send_now(*this); }
-bool broadcast_send_case::try_once() noexcept { return core_ != nullptr && try_case(*this, *core_); }
 void broadcast_send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     core_->senders_waiting.enlist(node_, task, ticket);
 }
@@ -51,7 +32,6 @@ result<std::size_t> broadcast_send_case::how_it_went() noexcept {
 
 wait_object* broadcast_recv_case::object() noexcept { return of_ != nullptr ? &of_->of : nullptr; }
 bool broadcast_recv_case::try_now(late_wake&) noexcept { return of_->of.recv_now(*this); }
-bool broadcast_recv_case::try_once() noexcept { return of_ != nullptr && try_case(*this, of_->of); }
 void broadcast_recv_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     of_->of.attend(*this, task, ticket);
 }

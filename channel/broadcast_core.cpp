@@ -7,16 +7,11 @@
 
 #include <runnel/detail/tracing.hpp>
 
+#include "totals.hpp"
+
 namespace runnel::detail {
 
 // --- Sending and receiving -----------------------------------------------------------------------
-
-namespace {
-/// For metrics, as a channel's. The worker that moves a message counts it.
-void count_for_metrics(worker_total channel_totals::* what) noexcept {
-    if (worker_local* const here = tls_worker; here != nullptr) (here->channels.*what).add();
-}
-}
 
 bool broadcast_core::send_now(broadcast_send_case& sender) noexcept {
     if (closed_) return true;
@@ -37,7 +32,7 @@ void broadcast_core::push(broadcast_send_case& sender, aftermath& later) noexcep
     ++sent_;
     sender.reached_ = receivers_;
     sender.node_.slot = nullptr;
-    count_for_metrics(&channel_totals::put);
+    detail::count(&channel_totals::put);
     hand_out(later);
 }
 
@@ -72,7 +67,7 @@ bool broadcast_core::take(broadcast_subscription& from, broadcast_recv_case& int
     here.message->add();
     into.taken_ = message_ref(here.message);
     into.node_.slot = nullptr;
-    count_for_metrics(&channel_totals::taken);
+    detail::count(&channel_totals::taken);
     return true;
 }
 
@@ -204,7 +199,7 @@ bool broadcast_core::close(std::error_code cause) noexcept {
         while (attended_.first() != nullptr) wake(*attended_.first(), later);
         later.woken.claim_all(senders_waiting);
     }
-    count_for_metrics(&channel_totals::closed);
+    detail::count(&channel_totals::closed);
     if (traced()) [[unlikely]]
         trace_done("close", *this, made);
     later.come();

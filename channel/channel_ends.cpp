@@ -1,6 +1,4 @@
 // The ends that users hold, and the wait cases that their operations are: see channel_core.cpp for what they do.
-#include <runnel/detail/tracing.hpp>
-
 #include "core.hpp"
 
 namespace runnel::detail {
@@ -8,19 +6,6 @@ namespace runnel::detail {
 // --- The cases of a wait -------------------------------------------------------------------------
 
 wait_object* channel_case::object() noexcept { return core_; }
-
-bool channel_case::try_once() noexcept {
-    if (core_ == nullptr) return false;
-    late_wake wake;
-    bool decided;
-    core_->lock.lock();
-    decided = try_now(wake);
-    core_->lock.unlock();
-    if (decided && traced()) [[unlikely]]
-        trace_done(*this, wake);
-    finish(wake);
-    return decided;
-}
 
 void send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     core_->senders_waiting.enlist(node_, task, ticket);

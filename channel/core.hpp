@@ -12,6 +12,7 @@
 #include <runnel/detail/counted.hpp>
 #include <runnel/detail/wait.hpp>
 
+#include "totals.hpp"
 #include "value_ring.hpp"
 
 namespace runnel::detail {
@@ -108,13 +109,7 @@ inline std::uint32_t age_steps(std::int64_t time) noexcept {
     return static_cast<std::uint32_t>(time >> age_shift);
 }
 
-/// For metrics. The worker that moves a value counts it, whoever sent it; plain threads count nothing.
-inline void count(worker_total channel_totals::* what) noexcept {
-    if (worker_local* const here = tls_worker; here != nullptr) [[likely]]
-        (here->channels.*what).add();
-}
-
-/// The same for a value that is put into a ring, and since when it is there.
+/// Counts a value that is put into a ring, and says since when it is there.
 inline std::uint32_t count_and_look_at_clock() noexcept {
     worker_local* const here = tls_worker;
     if (here == nullptr) [[unlikely]]

@@ -7,7 +7,10 @@
 //   O2  no hook and no end of a value runs under the lock (K2);
 //   O3  there are as many spare cells as sends have been at step 2 at the same time, so in the long run none is
 //       allocated. When there is no memory for one, the new value is dropped instead of the oldest.
+#include <algorithm>
 #include <mutex>
+#include <new>
+#include <utility>
 
 #include "core.hpp"
 

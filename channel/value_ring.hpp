@@ -73,7 +73,7 @@ public:
     /// When the oldest came.
     std::uint32_t oldest() const noexcept { return times()[head_]; }
 
-    /// Room for one more, or for `wanted` in all. False: there is no memory.
+    /// Room for `wanted` in all. False: there is no memory.
     [[gnu::noinline]] bool grow(std::size_t wanted) noexcept {
         if (wanted <= room_) return true;
         if (wanted < 2 * room_) wanted = 2 * room_;

@@ -49,11 +49,7 @@ void acquire_operation::enlist(task_block& task, std::uint64_t ticket) noexcept 
     queue_case::enlist(task, ticket);
 }
 
-bool acquire_operation::delist() noexcept {
-    const bool stood_in_the_way = is_first();
-    queue_case::delist();
-    return stood_in_the_way && !at_->waiting.empty();
-}
+bool acquire_operation::delist() noexcept { return leave_front(); }
 
 void acquire_operation::pass_on() noexcept { of().release(0); }
 

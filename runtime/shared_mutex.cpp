@@ -64,11 +64,7 @@ void shared_mutex_case::enlist(task_block& task, std::uint64_t ticket) noexcept 
     queue_case::enlist(task, ticket);
 }
 
-bool shared_mutex_case::delist() noexcept {
-    const bool stood_in_the_way = is_first();
-    queue_case::delist();
-    return stood_in_the_way && !at_->waiting.empty();
-}
+bool shared_mutex_case::delist() noexcept { return leave_front(); }
 
 void shared_mutex_case::pass_on() noexcept {
     of().wait_object::lock.lock();

@@ -334,6 +334,19 @@ int try_many(wait_case* const* cases, std::size_t count, choice order) noexcept 
     return ready;
 }
 
+bool try_one(wait_case& only) noexcept {
+    wait_object* const object = only.object();
+    if (object == nullptr) return false;
+    late_wake wake;
+    object->lock.lock();
+    const bool happened = only.try_now(wake);
+    object->lock.unlock();
+    if (happened && traced()) [[unlikely]]
+        trace_done(only, wake);
+    finish(wake);
+    return happened;
+}
+
 void give_way(task_block& task, std::coroutine_handle<> awaiter) noexcept {
     end_unparked(task);
     task.leaf = awaiter;

@@ -10,4 +10,10 @@ void queue_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
 }
 
 bool queue_case::delist() noexcept { return at_->waiting.delist(node_); }
+
+bool queue_case::leave_front() noexcept {
+    const bool was_first = at_->waiting.front() == &node_;
+    at_->waiting.delist(node_);
+    return was_first && !at_->waiting.empty();
+}
 }

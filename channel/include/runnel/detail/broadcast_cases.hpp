@@ -62,7 +62,7 @@ public:
     wait_subject subject() const noexcept final;
     const char* done(const late_wake&) const noexcept final;
     /// The operation without waiting, cancelled context or not. Says whether it is decided. Threads: any.
-    bool try_once() noexcept;
+    bool try_once() noexcept { return try_one(*this); }
 
 protected:
     broadcast_send_case(broadcast_core* core, message_ref message, void* source) noexcept
@@ -96,7 +96,7 @@ public:
     wait_subject subject() const noexcept final;
     const char* done(const late_wake&) const noexcept final;
     /// The operation without waiting, cancelled context or not. Says whether it is decided. Threads: any.
-    bool try_once() noexcept;
+    bool try_once() noexcept { return try_one(*this); }
 
 protected:
     explicit broadcast_recv_case(broadcast_subscription* of) noexcept : of_(of) { node_.slot = this; }

@@ -64,7 +64,7 @@ public:
 
     /// The operation without waiting, cancelled context or not. Says whether it is decided: done, or
     /// the channel is closed. Threads: any, also outside a runtime.
-    bool try_once() noexcept;
+    bool try_once() noexcept { return try_one(*this); }
 
 protected:
     explicit channel_case(channel_core* core) noexcept : core_(core) {}  // who derives sets node_.slot

@@ -171,4 +171,6 @@ bool suspend_limited(wait_case* const* cases, std::size_t count, choice order, w
 /// Tries the cases without waiting: index, or -1 when none was ready. Never refused by a cancelled
 /// context. Threads: any, also outside a runtime.
 int try_many(wait_case* const* cases, std::size_t count, choice order) noexcept;
+/// The same for one. Says whether it happened.
+bool try_one(wait_case& only) noexcept;
 }

@@ -42,8 +42,8 @@ protected:
     queue_case(queue_case&&) noexcept = default;
     ~queue_case() = default;
 
-    /// L. Does it stand before all others?
-    bool is_first() const noexcept { return at_->waiting.front() == &node_; }
+    /// L. delist() of a case that may stand in the way: says whether it stood before all others, and there are some.
+    bool leave_front() noexcept;
 
     wait_queue* at_;
     wait_node node_;
