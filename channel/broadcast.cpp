@@ -61,22 +61,19 @@ broadcast_core* make_broadcast_core(std::size_t capacity, std::source_location m
 bool may_take_more(broadcast_core* core) noexcept { return core != nullptr && !core->why(); }
 
 broadcast_sender_end::broadcast_sender_end(broadcast_core* core) noexcept : core_(core) {
-    if (core_ != nullptr) core_->add_sender();
+    if (core != nullptr) core->add_sender();
 }
-broadcast_sender_end::broadcast_sender_end(broadcast_sender_end&& other) noexcept
-    : core_(std::exchange(other.core_, nullptr)), moved_from_(std::exchange(other.moved_from_, true)) {}
 broadcast_sender_end& broadcast_sender_end::operator=(broadcast_sender_end&& other) noexcept {
     broadcast_sender_end old(std::move(other));
-    std::swap(core_, old.core_);
-    std::swap(moved_from_, old.moved_from_);
+    core_.swap(old.core_);
     return *this;
 }
 void broadcast_sender_end::drop() noexcept {
-    if (core_ != nullptr) std::exchange(core_, nullptr)->drop_sender();
+    if (broadcast_core* const of = core_.release(); of != nullptr) of->drop_sender();
 }
 void broadcast_sender_end::reset() noexcept {
     drop();
-    moved_from_ = false;
+    core_.renew();
 }
 bool broadcast_sender_end::close(std::error_code cause, std::source_location at) const noexcept {
     broadcast_core* const to = core(at);
@@ -103,22 +100,17 @@ broadcast_subscription* broadcast_sender_end::join(slow_receiver how, replay las
     return to != nullptr ? to->subscribe(how, last.count()) : nullptr;
 }
 
-broadcast_receiver_end::broadcast_receiver_end(broadcast_receiver_end&& other) noexcept
-    : of_(std::exchange(other.of_, nullptr)), moved_from_(std::exchange(other.moved_from_, true)) {}
 broadcast_receiver_end& broadcast_receiver_end::operator=(broadcast_receiver_end&& other) noexcept {
     broadcast_receiver_end old(std::move(other));
-    std::swap(of_, old.of_);
-    std::swap(moved_from_, old.moved_from_);
+    of_.swap(old.of_);
     return *this;
 }
 void broadcast_receiver_end::drop() noexcept {
-    if (of_ == nullptr) return;
-    broadcast_subscription& one = *std::exchange(of_, nullptr);
-    one.of.unsubscribe(one);
+    if (broadcast_subscription* const one = of_.release(); one != nullptr) one->of.unsubscribe(*one);
 }
 void broadcast_receiver_end::reset() noexcept {
     drop();
-    moved_from_ = false;
+    of_.renew();
 }
 bool broadcast_receiver_end::close(std::error_code cause, std::source_location at) const noexcept {
     broadcast_subscription* const one = of(at);

@@ -265,25 +265,22 @@ constexpr const char* nil = "watch: this end belongs to no value (default-made o
 }
 
 watch_setter_end::watch_setter_end(watch_core& core) noexcept : core_(&core) { core.add_setter(); }
-watch_setter_end::watch_setter_end(watch_setter_end&& other) noexcept
-    : core_(std::exchange(other.core_, nullptr)), moved_from_(std::exchange(other.moved_from_, true)) {}
 watch_setter_end& watch_setter_end::operator=(watch_setter_end&& other) noexcept {
     watch_setter_end old(std::move(other));
-    std::swap(core_, old.core_);
-    std::swap(moved_from_, old.moved_from_);
+    core_.swap(old.core_);
     return *this;
 }
 watch_core& watch_setter_end::core(std::source_location at) const noexcept {
-    check(!moved_from_, moved, at);
-    check(core_ != nullptr, nil, at);
-    return *core_;
+    watch_core* const of = core_.checked(moved, at);
+    check(of != nullptr, nil, at);
+    return *of;
 }
 void watch_setter_end::drop() noexcept {
-    if (core_ != nullptr) std::exchange(core_, nullptr)->drop_setter();
+    if (watch_core* const of = core_.release(); of != nullptr) of->drop_setter();
 }
 void watch_setter_end::reset() noexcept {
     drop();
-    moved_from_ = false;
+    core_.renew();
 }
 bool watch_setter_end::close(std::error_code cause, std::source_location at) const noexcept {
     return core(at).close(cause);
@@ -303,30 +300,23 @@ result<bool> watch_setter_end::publish(message_ref& value, std::uint64_t expecte
 }
 watch_view* watch_setter_end::join(std::source_location at) const { return core(at).add_view(); }
 
-watcher_end::watcher_end(watcher_end&& other) noexcept
-    : of_(std::exchange(other.of_, nullptr)), moved_from_(std::exchange(other.moved_from_, true)) {}
 watcher_end& watcher_end::operator=(watcher_end&& other) noexcept {
     watcher_end old(std::move(other));
-    std::swap(of_, old.of_);
-    std::swap(moved_from_, old.moved_from_);
+    of_.swap(old.of_);
     return *this;
 }
-watch_view* watcher_end::of(std::source_location at) const noexcept {
-    check(!moved_from_, moved, at);
-    return of_;
-}
+watch_view* watcher_end::of(std::source_location at) const noexcept { return of_.checked(moved, at); }
 watch_view& watcher_end::checked(std::source_location at) const noexcept {
-    check(of(at) != nullptr, nil, at);
-    return *of_;
+    watch_view* const view = of(at);
+    check(view != nullptr, nil, at);
+    return *view;
 }
 void watcher_end::drop() noexcept {
-    if (of_ == nullptr) return;
-    watch_view& view = *std::exchange(of_, nullptr);
-    view.of.drop_view(view);
+    if (watch_view* const view = of_.release(); view != nullptr) view->of.drop_view(*view);
 }
 void watcher_end::reset() noexcept {
     drop();
-    moved_from_ = false;
+    of_.renew();
 }
 bool watcher_end::has_changed(std::source_location at) const noexcept { return seen(at) != version(at); }
 std::uint64_t watcher_end::version(std::source_location at) const noexcept {

@@ -47,6 +47,7 @@
 #include <runnel/result.hpp>
 
 #include "detail/broadcast_cases.hpp"
+#include "detail/end_pointer.hpp"
 
 // clang warns of an operation that is kept beyond its arguments; g++ does not know the attribute that says so.
 #pragma GCC diagnostic push
@@ -115,7 +116,7 @@ public:
 class broadcast_sender_end {
 public:
     /// Does it belong to a broadcast? False when default-made, reset or moved from.
-    explicit operator bool() const noexcept { return core_ != nullptr; }
+    explicit operator bool() const noexcept { return core_.get() != nullptr; }
 
     /// Nothing more is sent; receivers get what was sent before, then the cause. All that wait wake.
     /// Returns  whether this call did it: false when it was closed already, and for a nil end.
@@ -144,27 +145,25 @@ protected:
     broadcast_sender_end() noexcept = default;
     /// One more sender of `core`.
     explicit broadcast_sender_end(broadcast_core* core) noexcept;
-    broadcast_sender_end(broadcast_sender_end&& other) noexcept;
+    broadcast_sender_end(broadcast_sender_end&&) noexcept = default;
     broadcast_sender_end& operator=(broadcast_sender_end&& other) noexcept;
     ~broadcast_sender_end() { drop(); }
 
     broadcast_core* core(std::source_location at) const noexcept {
-        check(!moved_from_, "broadcast: an end was used after it was moved from", at);
-        return core_;
+        return core_.checked("broadcast: an end was used after it was moved from", at);
     }
     broadcast_subscription* join(slow_receiver how, replay last, std::source_location at) const;
 
 private:
     void drop() noexcept;
-    broadcast_core* core_ = nullptr;
-    bool moved_from_ = false;
+    end_pointer<broadcast_core> core_;
 };
 
 /// What all receivers of broadcasts have in common.
 class broadcast_receiver_end {
 public:
     /// Does it belong to a broadcast? False when default-made, reset or moved from.
-    explicit operator bool() const noexcept { return of_ != nullptr; }
+    explicit operator bool() const noexcept { return of_.get() != nullptr; }
 
     /// Ends this receiver alone: it gets what was sent before, then the cause, and is not counted any more. To end
     /// all there is the sender's close(); to throw the rest away, reset().
@@ -198,20 +197,18 @@ public:
 protected:
     broadcast_receiver_end() noexcept = default;
     explicit broadcast_receiver_end(broadcast_subscription* adopted) noexcept : of_(adopted) {}
-    broadcast_receiver_end(broadcast_receiver_end&& other) noexcept;
+    broadcast_receiver_end(broadcast_receiver_end&&) noexcept = default;
     broadcast_receiver_end& operator=(broadcast_receiver_end&& other) noexcept;
     ~broadcast_receiver_end() { drop(); }
 
     broadcast_subscription* of(std::source_location at) const noexcept {
-        check(!moved_from_, "broadcast: an end was used after it was moved from", at);
-        return of_;
+        return of_.checked("broadcast: an end was used after it was moved from", at);
     }
     broadcast_subscription* join_beside(std::source_location at) const;
 
 private:
     void drop() noexcept;
-    broadcast_subscription* of_ = nullptr;
-    bool moved_from_ = false;
+    end_pointer<broadcast_subscription> of_;
 };
 }
 

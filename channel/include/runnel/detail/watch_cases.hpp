@@ -13,6 +13,7 @@
 #include <runnel/label.hpp>
 #include <runnel/result.hpp>
 
+#include "end_pointer.hpp"
 #include "shared_message.hpp"
 
 namespace runnel::detail {
@@ -79,7 +80,7 @@ public:
 class watch_setter_end {
 public:
     /// Does it belong to a value? False when default-made, reset or moved from.
-    explicit operator bool() const noexcept { return core_ != nullptr; }
+    explicit operator bool() const noexcept { return core_.get() != nullptr; }
 
     /// No value more. Who waits for a change gets the cause, and so do those who come later and have seen the last.
     /// Returns  whether this call did it: false when it was closed already.
@@ -111,7 +112,7 @@ protected:
     watch_setter_end() noexcept = default;
     /// Of a value that has just been made, or one more.
     explicit watch_setter_end(watch_core& core) noexcept;
-    watch_setter_end(watch_setter_end&& other) noexcept;
+    watch_setter_end(watch_setter_end&&) noexcept = default;
     watch_setter_end& operator=(watch_setter_end&& other) noexcept;
     ~watch_setter_end() { drop(); }
 
@@ -124,15 +125,14 @@ protected:
 
 private:
     void drop() noexcept;
-    watch_core* core_ = nullptr;
-    bool moved_from_ = false;
+    end_pointer<watch_core> core_;
 };
 
 /// The end that sees: counted, move-only.
 class watcher_end {
 public:
     /// Does it belong to a value? False when default-made, reset or moved from.
-    explicit operator bool() const noexcept { return of_ != nullptr; }
+    explicit operator bool() const noexcept { return of_.get() != nullptr; }
 
     /// Waits until there is a version that this watcher has not seen; then it has seen the newest.
     /// Returns       success; the cause of the close, once it has seen the last; an error when the wait was refused or
@@ -170,7 +170,7 @@ public:
 protected:
     watcher_end() noexcept = default;
     explicit watcher_end(watch_view* adopted) noexcept : of_(adopted) {}
-    watcher_end(watcher_end&& other) noexcept;
+    watcher_end(watcher_end&&) noexcept = default;
     watcher_end& operator=(watcher_end&& other) noexcept;
     ~watcher_end() { drop(); }
 
@@ -181,8 +181,7 @@ protected:
 
 private:
     void drop() noexcept;
-    watch_view* of_ = nullptr;
-    bool moved_from_ = false;
+    end_pointer<watch_view> of_;
 };
 
 /// Throws std::bad_alloc. No end is counted yet.
