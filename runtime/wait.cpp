@@ -142,18 +142,21 @@ bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
     return how != arming::cancelled;
 }
 
+/// Step 8, of a case that has not happened.
+static void leave(wait_case& lost, wait_object& at) noexcept {
+    at.lock.lock();
+    const bool stood_in_the_way = lost.delist();
+    at.lock.unlock();
+    if (stood_in_the_way) lost.pass_on();
+}
+
 unsigned resume_one(wait_case& only) {
     task_block& task = *this_worker().running;
     if (parked(task)) {
         // relaxed: parked() acquired.
         const unsigned code = code_of(task.word.load(std::memory_order_relaxed));
         wait_object* object = code == 0 ? nullptr : only.object();
-        if (object != nullptr) {  // step 8; a winner has popped its node
-            object->lock.lock();
-            const bool stood_in_the_way = only.delist();
-            object->lock.unlock();
-            if (stood_in_the_way) only.pass_on();
-        }
+        if (object != nullptr) leave(only, *object);  // a winner has popped its node
     }
     return outcome_of(task);
 }
@@ -312,11 +315,7 @@ unsigned resume_many(wait_case* const* cases, std::size_t count) {
         const unsigned code = code_of(task.word.load(std::memory_order_relaxed));
         for (std::size_t i = 0; i < count; ++i) {
             wait_object* object = i == code ? nullptr : cases[i]->object();
-            if (object == nullptr) continue;
-            object->lock.lock();  // step 8
-            const bool stood_in_the_way = cases[i]->delist();
-            object->lock.unlock();
-            if (stood_in_the_way) cases[i]->pass_on();
+            if (object != nullptr) leave(*cases[i], *object);
         }
     }
     return outcome_of(task);
