@@ -78,6 +78,8 @@ public:
     const io_uring_cqe* front() const noexcept;
     void pop() noexcept;
 
+    /// Readable (to poll() and epoll) when there is a completion.
+    int fd() const noexcept { return ring_.ring_fd; }
     bool has_feature(unsigned feature) const noexcept { return (ring_.features & feature) != 0; }
 
 private:

@@ -140,11 +140,31 @@ unsigned uring_driver::wait(nanoseconds_t deadline) noexcept {
         sleep_in_kernel(timeout);
     else if (worth_entering())
         enter(ring_.submit_and_collect());
-    state_.exchange(awake);  // an exchange: what was written before the wake() that it may replace is seen
-    note_processor();
+    come_back();
     const std::lock_guard guard(lock_);
     sleeping_ = false;
     return ended + reap();
+}
+
+bool uring_driver::begin_sleep() noexcept {
+    lock_.lock();
+    const unsigned ended = take_in();
+    sleeping_ = ended == 0 && fall_asleep();
+    lock_.unlock();
+    if (!sleeping_ || inbox_.load() != nullptr) return false;  // U2
+    if (worth_entering()) enter(ring_.submit_and_collect());
+    return ring_.unsubmitted() == 0 && !ring_.has_completions();
+}
+
+void uring_driver::end_sleep() noexcept {
+    come_back();
+    const std::lock_guard guard(lock_);
+    sleeping_ = false;
+}
+
+void uring_driver::come_back() noexcept {
+    state_.exchange(awake);  // an exchange: what was written before the wake() that it may replace is seen
+    note_processor();
 }
 
 /// Not while something is left that nobody would wake us for; nor deaf.

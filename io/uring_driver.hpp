@@ -9,7 +9,8 @@
 //   2  enter the kernel, if anything is published or put off;
 //   3  under the lock: each completion ends, or continues, an operation.
 // wait() does the same, but at the end of 1 it announces that it sleeps, looks once more for messages, then
-// sleeps. help() is poll() by another worker, for an owner that is busy with a long task.
+// sleeps. begin_sleep() is wait() up to there: the ring's own descriptor is readable when it has a completion, the
+// doorbell's too. help() is poll() by another worker, for an owner that is busy with a long task.
 //
 // Waking
 //   awake --wake--> woken --wait--> awake            a wake() before the sleep ends it (D2 of driver.hpp)
@@ -53,6 +54,9 @@ public:
 
     unsigned poll() noexcept override;
     unsigned wait(nanoseconds_t deadline) noexcept override;
+    int poll_fd() const noexcept override { return ring_.fd(); }
+    bool begin_sleep() noexcept override;
+    void end_sleep() noexcept override;
     void wake() noexcept override;
     void cancel(io_request& request) noexcept override;
     std::size_t in_flight() const noexcept override;
@@ -82,6 +86,7 @@ private:
     bool some_left() const noexcept;
     void note_what_is_left() noexcept;
     bool fall_asleep() noexcept;
+    void come_back() noexcept;
 
     // 2, without it.
     int enter(int status) noexcept;

@@ -20,6 +20,8 @@ namespace runnel {
 
 runtime::runtime(const options& how) : core_(std::make_unique<detail::runtime_core>(how)) {}
 
+runtime::runtime(std::unique_ptr<detail::runtime_core> core) noexcept : core_(std::move(core)) {}
+
 runtime::~runtime() {
     if (!stopped_) (void)stop();
     if (stuck_)
@@ -32,6 +34,8 @@ result<> runtime::stop() {
     detail::check(!stopped_, "runtime: stopped twice");
     const detail::worker* here = detail::current_worker();
     detail::check(here == nullptr || &here->core != core_.get(), "runtime: stopped by a task of its own");
+    detail::check(core_->loop == nullptr || core_->loop->is_home(),
+                  "driven_runtime: stopped on another thread than made it");
     stopped_ = true;
     stuck_ = core_->stop(core_->settings.grace()) != 0;
     if (stuck_) return errc::timed_out;

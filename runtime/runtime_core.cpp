@@ -21,18 +21,20 @@
 namespace runnel::detail {
 
 namespace {
-std::unique_ptr<driver_factory> drivers_for(const options& how) {
+driver_kind kind_of_driver(const options& how) {
+    if (how.driver() != driver_kind::automatic) return how.driver();
+    const char* wish = std::getenv("RUNNEL_DRIVER");
+    if (wish != nullptr && std::strcmp(wish, "none") == 0) return driver_kind::none;
+    if (wish != nullptr && *wish != '\0' && std::strcmp(wish, "uring") != 0)
+        throw std::invalid_argument(std::string("RUNNEL_DRIVER=") + wish +
+                                    ": unknown driver; use uring or none");
+    return driver_kind::uring;
+}
+
+std::unique_ptr<driver_factory> drivers_for(const options& how, bool polled = false) {
     if (how.drivers_from() != nullptr) return how.drivers_from()();
-    const driver_kind kind = how.driver();
-    if (kind == driver_kind::automatic) {
-        const char* wish = std::getenv("RUNNEL_DRIVER");
-        if (wish != nullptr && std::strcmp(wish, "none") == 0) return make_futex_drivers();
-        if (wish != nullptr && *wish != '\0' && std::strcmp(wish, "uring") != 0)
-            throw std::invalid_argument(std::string("RUNNEL_DRIVER=") + wish +
-                                        ": unknown driver; use uring or none");
-        return make_uring_drivers();
-    }
-    return kind == driver_kind::none ? make_futex_drivers() : make_uring_drivers();
+    if (kind_of_driver(how) == driver_kind::uring) return make_uring_drivers();
+    return polled ? make_eventfd_drivers() : make_futex_drivers();
 }
 
 // The number of a task has ten bits for its worker (next_id() in go.cpp).
@@ -81,6 +83,11 @@ runtime_core::runtime_core(const options& how, steering& by, std::unique_ptr<dri
     steering_ = &by;
     home_ = pthread_self();
     workers[0]->attach_driven(by);
+}
+
+runtime_core::runtime_core(const options& how, in_outer_loop)
+    : runtime_core(how, drivers_for(how, true), 1, how.blocking_threads()) {
+    loop = std::make_unique<outer_loop>(*workers[0]);
 }
 
 runtime_core::~runtime_core() {
@@ -222,6 +229,18 @@ void runtime_core::cancel_root_tasks() noexcept {
         finish(*task, claim(*task, task->word.load(), wait_code::cancelled));
 }
 
+/// Between two looks, while others run the tasks; or we do, if nobody else can.
+void runtime_core::rest(nanoseconds_t deadline, long& pause_ns) noexcept {
+    if (steering_ != nullptr) return steering_->rest(deadline);
+    if (loop != nullptr) {
+        if (loop->poll(1000) != 0) loop->rest(pause_ns);
+    } else {
+        const timespec pause{0, pause_ns};
+        nanosleep(&pause, nullptr);
+    }
+    if (pause_ns < 1'000'000) pause_ns *= 2;
+}
+
 bool runtime_core::wait_until_quiet(nanoseconds_t deadline, bool cancelling) noexcept {
     long pause_ns = 20'000;
     for (;;) {
@@ -229,13 +248,7 @@ bool runtime_core::wait_until_quiet(nanoseconds_t deadline, bool cancelling) noe
         // U2: visitors that start tasks are looked for before, those that wake tasks after.
         if (visitors_.load() == 0 && live() == 0 && visitors_.load() == 0) return true;
         if (drivers->now() >= deadline) return false;
-        if (steering_ != nullptr) {
-            steering_->rest(deadline);
-            continue;
-        }
-        const timespec pause{0, pause_ns};
-        nanosleep(&pause, nullptr);
-        if (pause_ns < 1'000'000) pause_ns *= 2;
+        rest(deadline, pause_ns);
     }
 }
 
@@ -288,9 +301,10 @@ static void report_blocking(const std::vector<left_call>& left) noexcept {
 }
 
 void runtime_core::join_workers() noexcept {
-    if (steering_ == nullptr) watch.stop();
+    if (!threads_.empty()) watch.stop();
     report_blocking(blocking.stop(settings.cancel_grace().count()));
     if (steering_ != nullptr) return workers[0]->detach();
+    if (loop != nullptr) return loop->detach();
     {
         // Held, so that no worker leaves, and closes its doorbell, before all have been rung.
         const std::lock_guard hold(meeting_->lock);
@@ -318,6 +332,8 @@ void wake_thread(task_block& task) noexcept {
 
 unsigned wait_on_thread(wait_case& only, runtime_core* core) {
     check(tls_worker == nullptr, "a worker must not wait in a blocking call: co_await it instead");
+    check(core == nullptr || core->loop == nullptr || !core->loop->is_home(),
+          "this thread drives the runtime that it waits for: poll() until it has what it waits for");
     wait_object* object = only.object();
     late_wake wake;
     object->lock.lock();

@@ -35,6 +35,7 @@
 #include "context_node.hpp"
 #include "idle.hpp"
 #include "monitor.hpp"
+#include "outer_loop.hpp"
 #include "worker.hpp"
 
 namespace runnel::detail {
@@ -45,11 +46,14 @@ public:
     explicit runtime_core(const options& how, monitor::listener* deadlocks = nullptr);
     /// One worker without a thread, driven by the calling one: see steering.hpp.
     runtime_core(const options& how, steering& by, std::unique_ptr<driver_factory> drivers);
+    /// One worker without a thread, which runs in the loop of the calling one: see outer_loop.hpp.
+    struct in_outer_loop {};
+    runtime_core(const options& how, in_outer_loop);
     ~runtime_core();  // stop()ped before
     runtime_core(const runtime_core&) = delete;
     runtime_core& operator=(const runtime_core&) = delete;
 
-    /// Phases 1 to 5. Returns how many tasks did not stop. Once. Threads: not a worker's.
+    /// Phases 1 to 5. Returns how many tasks did not stop. Once. Threads: not a worker's; its home, if it has one.
     std::size_t stop(std::chrono::nanoseconds grace) noexcept;
     /// Phase 1 alone. Threads: any.
     void begin_stopping() noexcept;
@@ -99,6 +103,7 @@ public:
     std::vector<std::unique_ptr<worker>> workers;
     blocking_pool blocking;
     monitor watch{*this};
+    std::unique_ptr<outer_loop> loop;  // in which its only worker runs; mostly none
     std::atomic<std::int64_t> outside_started{
         0};  // tasks begun by plain threads, less those that ended there
     wait_object stopping_object;
@@ -112,6 +117,7 @@ private:
     void start_threads();
     void worker_thread(worker& self) noexcept;
     void wake(int sleeper) noexcept;
+    void rest(nanoseconds_t deadline, long& pause_ns) noexcept;
     bool wait_until_quiet(nanoseconds_t deadline, bool cancelling) noexcept;
     void cancel_root_tasks() noexcept;
     void give_up_threads() noexcept;

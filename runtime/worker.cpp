@@ -1,15 +1,10 @@
 // The loop of a worker; its order is in worker.hpp, whose steps and invariants are named here.
 #include "worker.hpp"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <bit>
-#include <cassert>
 #include <utility>
 
 #include "cpu_budget.hpp"
-#include "frames.hpp"
 #include "runtime_core.hpp"
 #include "steering.hpp"
 #include "task_life.hpp"
@@ -302,24 +297,33 @@ bool worker::spin() noexcept {
     return found;
 }
 
+/// False: somebody has woken us already.
+bool worker::announce_sleep() noexcept {
+    int seen = awake;
+    if (!state_.compare_exchange_strong(seen, asleep)) return false;
+    counts.parks.add();
+    if (std::exchange(polls_when_asleep_, counts.polls.get()) == counts.polls.get()) counts.spurious.add();
+    turn_of_.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint
+    return true;
+}
+
 void worker::sleep(bool was_searching) noexcept {
     core.idle.sleep(index, was_searching);
     const bool found = anything_to_do();
     if (!found) {
-        int seen = awake;
-        if (state_.compare_exchange_strong(seen, asleep)) {
-            counts.parks.add();
-            if (std::exchange(polls_when_asleep_, counts.polls.get()) == counts.polls.get())
-                counts.spurious.add();
-            turn_of_.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint
+        if (announce_sleep()) {
             driver_->wait(timers.earliest());
             tick_time = driver_->now();  // a task that runs before the next tick is not to think it long ago
         }
         state_.exchange(awake);  // seq_cst, an exchange: we see what the one that woke us wrote
     }
-    searching_ = found && was_searching;                             // I4
-    if (!core.idle.come_back(index, searching_)) searching_ = true;  // whoever took us off has counted us so
-    core.watch.note_awake();                                         // M1: now that we are counted as awake
+    come_back(found && was_searching);  // I4
+    core.watch.note_awake();            // M1: now that we are counted as awake
+}
+
+void worker::come_back(bool searches) noexcept {
+    // False: whoever took us off has counted us as searching.
+    searching_ = !core.idle.come_back(index, searches) || searches;
 }
 
 void worker::run_task(task_block& task) noexcept {
@@ -348,61 +352,20 @@ void worker::run_task(task_block& task) noexcept {
     running = nullptr;
 }
 
-void worker::run() noexcept {
-    while (!core.leaving()) {
-        task_block* task = find_task();
-        if (task != nullptr) {
-            if (searching_) {
-                searching_ = false;
-                if (core.idle.stop_searching()) core.wake_one();  // there may be more where this came from
-            }
-            run_task(*task);
-            continue;
-        }
-        if (!spin()) sleep(searching_);
+bool worker::run_one() noexcept {
+    task_block* task = find_task();
+    if (task == nullptr) return false;
+    if (searching_) {
+        searching_ = false;
+        if (core.idle.stop_searching()) core.wake_one();  // there may be more where this came from
     }
+    run_task(*task);
+    return true;
 }
 
-void worker::attach() {
-    sigset_t blocked;
-    sigfillset(&blocked);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF})
-        sigdelset(&blocked, fault);
-    pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
-    const std::string name = core.settings.name().substr(0, 10) + "/" + std::to_string(index);
-    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
-    driver_ = core.drivers->make(index);
-    timers.set_owner(driver_.get());
-    tick_time = driver_->now();
-    tls_worker = this;
-}
-
-void worker::detach() noexcept {
-    if (driver_ != nullptr) last_io_counts_ = driver_->counts();
-    driver_.reset();
-    drain_frames(*this);
-    drain_blocks(blocks);
-    tls_worker = nullptr;
-}
-
-// --- Driven from outside ---------------------------------------------------------------------------
-
-void worker::attach_driven(steering& by) {
-    steering_ = &by;
-    turn_budget_ = 1;
-    driver_ = core.drivers->make(index);
-    timers.set_owner(driver_.get());
-    tick_time = driver_->now();
-}
-
-void worker::collect(std::vector<task_block*>& out) {
-    take_messages();
-    while (fork_branch* branch = forks.steal()) out.push_back(start_fork(*branch, *this));
-    while (task_block* task = ready.pop()) out.push_back(task);
-    if (task_block* task = take_next(); task != nullptr) out.push_back(task);
-    task_block* taken[injector_share_max];
-    while (const std::uint32_t count = core.queue.pop(taken, injector_share_max))
-        out.insert(out.end(), taken, taken + count);
+void worker::run() noexcept {
+    while (!core.leaving())
+        if (!run_one() && !spin()) sleep(searching_);
 }
 
 // --- What the rest of the library asks of the worker that runs it -----------------------------------

@@ -22,6 +22,9 @@
 // Driven from outside: a worker may have no thread. Whoever has it takes all ready tasks with collect(), gives
 // one at a time back with turn(), and answers for it (steering.hpp) when it would draw a random number.
 //
+// In somebody else's loop (outer_loop.hpp): a worker may have its thread for a while only. It is asked for one turn
+// after the other, and sleeps (step 7) between two calls: doze() is the first half, end_doze() the second.
+//
 // Not taken: waking a worker per ready task (steal churn: a ping-pong becomes 4 to 10 times slower); a
 // next slot that can always be stolen (Tokio tried and took it back), or never (a task gets stuck).
 #pragma once
@@ -93,6 +96,16 @@ public:
     void note_time(nanoseconds_t now) noexcept { tick_time = now; }
     /// Null in a plain runtime.
     steering* steered_by() const noexcept { return steering_; }
+
+    // --- In somebody else's loop ---
+    /// Instead of attach(): the calling thread is left as it is. detach() ends it.
+    void attach_borrowed();
+    bool has_driver() const noexcept { return driver_ != nullptr; }
+    /// One turn of the loop. False: there is no task.
+    bool run_one() noexcept;
+    /// False: there is something to do after all.
+    bool doze() noexcept;
+    void end_doze() noexcept;
 
     // --- The owner's side ---
     void push_next(task_block& task) noexcept;   // runs soon
@@ -173,7 +186,9 @@ private:
     void run_task(task_block& task) noexcept;
     bool work_in_sight() const noexcept;
     bool spin() noexcept;
+    bool announce_sleep() noexcept;
     void sleep(bool was_searching) noexcept;
+    void come_back(bool searches) noexcept;
     bool anything_to_do() noexcept;
 
     std::unique_ptr<driver> driver_;
@@ -182,6 +197,7 @@ private:
     unsigned next_in_a_row_ = 0;
     unsigned forks_in_a_row_ = 0;
     bool searching_ = false;
+    bool dozing_ = false;
     bool time_the_next_ = false;         // that goes into `ready`
     const task_block* timed_ = nullptr;  // that one; another worker may have stolen it
     nanoseconds_t timed_since_ = 0;

@@ -138,6 +138,10 @@ public:
     /// What its tasks do: see dump.hpp. Threads: any, until the destructor.
     std::string dump_tasks() const;
 
+protected:
+    explicit runtime(std::unique_ptr<detail::runtime_core> core) noexcept;
+    detail::runtime_core& core() const noexcept { return *core_; }
+
 private:
     friend class detail::spawner<runtime>;
     template <class T>

@@ -5,7 +5,7 @@
 // that does no I/O sleeps on a futex; simulation puts virtual time and a simulated network here.
 // So no clock is read and no system call made for I/O anywhere else.
 //
-//   D1  poll() and wait() are the owner's; wake(), cancel(), stranded() and help() are anybody's;
+//   D1  poll() and wait(), whole or in halves, are the owner's; wake(), cancel(), stranded() and help() are anybody's;
 //   D2  a wake() before the sleep ends the next sleep: no wake-up is lost;
 //   D3  an operation's buffer and its request are the kernel's until the driver has completed it,
 //       and the driver completes each request exactly once, cancelled or not.
@@ -72,6 +72,14 @@ public:
     /// Like poll(), but sleeps first until a completion, a wake() or `deadline` (absolute).
     virtual unsigned wait(nanoseconds_t deadline) noexcept = 0;
 
+    // For a worker that sleeps in somebody else's loop: wait() in two halves. Other drivers need none of these.
+    /// Readable when a sleep that has begun should end. -1: this driver cannot.
+    virtual int poll_fd() const noexcept { return -1; }
+    /// As wait(), up to the sleep; from here on a wake() shows at poll_fd(). False: there is something to do at once.
+    virtual bool begin_sleep() noexcept { return false; }
+    /// After each begin_sleep().
+    virtual void end_sleep() noexcept {}
+
     /// Ends the current or the next wait(). Threads: any. Cost: a system call; callers coalesce.
     virtual void wake() noexcept = 0;
 
@@ -112,6 +120,8 @@ public:
 
 /// A futex to sleep on and the monotonic clock: for runtimes that do no I/O. In runtime/futex_driver.cpp.
 std::unique_ptr<driver_factory> make_futex_drivers();
+/// The same to be polled, for a worker without a thread. In runtime/eventfd_driver.cpp.
+std::unique_ptr<driver_factory> make_eventfd_drivers();
 /// The ring. Implemented by io (io/uring_driver.cpp).
 std::unique_ptr<driver_factory> make_uring_drivers();
 }
