@@ -1,6 +1,9 @@
 // The public face of contexts; the tree is in context_node.cpp.
 #include <runnel/context.hpp>
 
+#include <algorithm>
+#include <vector>
+
 #include "context_node.hpp"
 #include "runtime_core.hpp"
 #include "task_life.hpp"
@@ -33,15 +36,21 @@ std::optional<clock::time_point> context::deadline() const noexcept {
     return clock::time_point(clock::duration(node_->deadline));
 }
 
-/// Of with_context() and the like the added one comes first, then what was around.
+/// Of with_context(), merged() and the like the first parent's side comes first, then the other's. No recursion, for
+/// such may stand in a long row; and no side twice, for they may share ancestors.
 static const void* find_value(const context_node* node, const void* key) noexcept {
-    while (node != nullptr) {
+    std::vector<const context_node*> sides;  // to look at when nothing is found on the way up, the last one first
+    std::vector<const context_node*> seen;
+    for (;; node = node->parent) {
+        for (; node == nullptr; sides.pop_back()) {
+            if (sides.empty()) return nullptr;
+            if (std::find(seen.begin(), seen.end(), sides.back()) != seen.end()) continue;
+            node = sides.back();
+            seen.push_back(node);
+        }
         if (node->key == key) return node->value->get();
-        if (node->second != nullptr)
-            if (const void* found = find_value(node->parent, key); found != nullptr) return found;
-        node = node->second != nullptr ? node->second : node->parent;
+        if (node->second != nullptr) sides.push_back(node->second);
     }
-    return nullptr;
 }
 
 const void* context::find(const void* key) const noexcept { return find_value(node_, key); }
@@ -96,10 +105,7 @@ void set_deadline(context_node& node, detail::nanoseconds_t when, std::error_cod
     detail::check(
         here != nullptr,
         "with_deadline, with_timeout: made outside a runtime, whose timers it needs: make it in a task");
-    node.timer.when = when;
-    node.timer.callback = &node;
-    node.timers_of = &here->core;
-    detail::current_timers().insert(node.timer);
+    detail::start_deadline(node, when, *here);
 }
 }
 
@@ -123,6 +129,13 @@ static context_node* make_detached(context_node* parent, std::source_location at
         node->parent = parent;
     }
     return node;
+}
+
+cancellable merged(const context& a, const context& b, std::source_location at) {
+    context_node* node = detail::make_child(context_access::node(a), at);
+    context_node* other = context_access::node(b);
+    if (other != nullptr && other != node->parent) detail::link_second(*node, *other);
+    return make_cancellable(node);
 }
 
 context without_cancel(const context& parent, std::source_location at) {

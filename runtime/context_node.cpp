@@ -37,28 +37,42 @@ static constinit spin_lock timers_lock;
 spin_lock& context_timers_lock() noexcept { return timers_lock; }
 
 static void take_timer_out(context_node& node) noexcept {
-    if (node.timers_of == nullptr) return;
+    // relaxed: written under the node's lock, which the mark has taken: see start_deadline().
+    const runtime_core* const timers_of = node.timers_of.load(std::memory_order_relaxed);
+    if (timers_of == nullptr) return;
     const worker* here = current_worker();
-    const bool they_stay = here != nullptr && &here->core == node.timers_of;
+    const bool they_stay = here != nullptr && &here->core == timers_of;
     if (!they_stay) timers_lock.lock();
     if (node.timer.heap != nullptr) node.timer.heap->remove(node.timer);
     if (!they_stay) timers_lock.unlock();
 }
 
+static void leave_parents(context_node& node) noexcept {
+    unlink_child(node.links[0], node.parent);
+    unlink_child(node.links[1], node.second);
+}
+
+/// One reference fewer. If that was the last, `node` comes onto the list of those that end.
+static void drop(context_node* node, context_node*& ending) noexcept {
+    // acq_rel: what other holders did with the node happens before its end.
+    if (node == nullptr || node->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    node->cancel_next = ending;
+    ending = node;
+}
+
 void context_node::unref() noexcept {
-    context_node* node = this;
-    while (node != nullptr) {  // a chain of last references ends without recursion
-        // acq_rel: what other holders did with the node happens before its end.
-        if (node->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    context_node* ending = nullptr;
+    drop(this, ending);
+    while (ending != nullptr) {  // a chain, or a tree, of last references ends without recursion
+        context_node* const node = ending;
+        ending = node->cancel_next;
         assert(node->members == nullptr && "X3: a member's context has ended");
         take_timer_out(*node);
-        unlink_child(node->links[0], node->parent);
-        unlink_child(node->links[1], node->second);
-        context_node* above = node->parent;
-        if (node->second != nullptr) node->second->unref();
+        leave_parents(*node);
+        drop(node->parent, ending);
+        drop(node->second, ending);
         delete node->value;
         delete node;
-        node = above;
     }
 }
 
@@ -108,6 +122,21 @@ void link_second(context_node& child, context_node& other) {
     child.second = &other;
     if (other.deadline < child.deadline) child.deadline = other.deadline;
     attach(child.links[1], child, other);
+    // Cancelled by its parent before it stood in the other's list: step 4 has missed that. (acquire: pairs with the
+    // store of the flag. The lock in attach() orders the two: a step 4 that comes after it finds the link.)
+    if (child.cancelled.load(std::memory_order_acquire)) leave_parents(child);
+}
+
+void start_deadline(context_node& node, nanoseconds_t when, const worker& here) {
+    node.timer.when = when;
+    node.timer.callback = &node;
+    current_timers().insert(node.timer);
+    node.lock.lock();
+    // relaxed, both: under this lock. A cancel that comes after it finds the timer; of one before it we see the flag.
+    node.timers_of.store(&here.core, std::memory_order_relaxed);
+    const bool dead = node.cancelled.load(std::memory_order_relaxed);
+    node.lock.unlock();
+    if (dead) take_timer_out(node);
 }
 
 bool join_members(context_node& node, task_block& task) noexcept {
@@ -200,6 +229,12 @@ static child_link* take_children(context_node& node) noexcept {
     return taken;
 }
 
+/// Step 4. `let_go`: by its only parent.
+static void leave_tree(context_node& node, bool let_go) noexcept {
+    if (!let_go) leave_parents(node);
+    take_timer_out(node);
+}
+
 static child_link* deliver(context_node& node) noexcept {
     winners won;
     for (bool more = true; more;) {
@@ -220,6 +255,7 @@ bool cancel_tree(context_node& top, std::error_code err, std::error_code cause) 
     for (context_node* pending = &top; pending != nullptr;) {
         context_node* node = pending;
         pending = node->cancel_next;
+        leave_tree(*node, node != &top && node->second == nullptr);
         for (child_link* link = deliver(*node); link != nullptr;) {
             context_node* child = link->child;
             link = link->next;
