@@ -30,9 +30,7 @@ void later_state::unref() noexcept {
 idle_function::idle_function() noexcept {
     current_runtime().idle_functions.fetch_add(1, std::memory_order_relaxed);
 }
-idle_function::~idle_function() {
-    current_runtime().idle_functions.fetch_sub(1, std::memory_order_relaxed);
-}
+idle_function::~idle_function() { current_runtime().idle_functions.fetch_sub(1, std::memory_order_relaxed); }
 
 bool go_under_root(task<> what, std::source_location at) {
     const auto frame = task_access::frame_of(what, at);

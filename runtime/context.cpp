@@ -2,6 +2,7 @@
 #include <runnel/context.hpp>
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "context_node.hpp"
@@ -39,7 +40,8 @@ std::optional<clock::time_point> context::deadline() const noexcept {
 /// Of with_context(), merged() and the like the first parent's side comes first, then the other's. No recursion, for
 /// such may stand in a long row; and no side twice, for they may share ancestors.
 static const void* find_value(const context_node* node, const void* key) noexcept {
-    std::vector<const context_node*> sides;  // to look at when nothing is found on the way up, the last one first
+    std::vector<const context_node*>
+        sides;  // to look at when nothing is found on the way up, the last one first
     std::vector<const context_node*> seen;
     for (;; node = node->parent) {
         for (; node == nullptr; sides.pop_back()) {
@@ -150,9 +152,10 @@ namespace detail {
 
 context make_value_context(const context& parent, const void* key, context_value* value,
                            std::source_location at) {
+    std::unique_ptr<context_value> owned(value);  // until the node is there
     context_node* node = make_child(context_access::node(parent), at);
     node->key = key;
-    node->value = value;
+    node->value = owned.release();
     return context_access::adopt(node);
 }
 

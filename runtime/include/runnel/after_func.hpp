@@ -102,8 +102,8 @@ private:
 
 template <class T>
 task<> run_when_due(later_ref self, std::int64_t when, task<T> work) {
-    auto first = due_operation(self->stopped.wait(), stopping(),
-                               sleep_operation(when, deadline_case::origin::clock));
+    auto first =
+        due_operation(self->stopped.wait(), stopping(), sleep_operation(when, deadline_case::origin::clock));
     const bool due = co_await std::move(first);  // named: g++ 12 needs a local here (docs/compilers.md)
     if (due && self->begin()) (void)co_await std::move(work);
 }
@@ -193,14 +193,20 @@ later after_func(const When& when, F&& f, std::source_location at = std::source_
 }
 template <detail::starts_later When, class F, class A>
 later after_func(const When& when, F&& f, A&& a, std::source_location at = std::source_location::current()) {
-    return detail::start_later(detail::moment(when), detail::body(std::forward<F>(f), std::forward<A>(a)), at);
+    return detail::start_later(detail::moment(when), detail::body(std::forward<F>(f), std::forward<A>(a)),
+                               at);
 }
 template <detail::starts_later When, class F, class A, class B>
-later after_func(const When& when, F&& f, A&& a, B&& b, std::source_location at = std::source_location::current()) {
-    return detail::start_later(detail::moment(when), detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b)), at);
+later after_func(const When& when, F&& f, A&& a, B&& b,
+                 std::source_location at = std::source_location::current()) {
+    return detail::start_later(detail::moment(when),
+                               detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b)), at);
 }
 template <detail::starts_later When, class F, class A, class B, class C>
-later after_func(const When& when, F&& f, A&& a, B&& b, C&& c, std::source_location at = std::source_location::current()) {
-    return detail::start_later(detail::moment(when), detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c)), at);
+later after_func(const When& when, F&& f, A&& a, B&& b, C&& c,
+                 std::source_location at = std::source_location::current()) {
+    return detail::start_later(
+        detail::moment(when),
+        detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c)), at);
 }
 }

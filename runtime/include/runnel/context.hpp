@@ -184,6 +184,7 @@ struct context_value_of final : context_value {
     const void* get() const noexcept override { return &value; }
     T value;
 };
+/// Takes over `value`, also when it throws.
 context make_value_context(const context& parent, const void* key, context_value* value,
                            std::source_location at);
 
