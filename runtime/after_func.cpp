@@ -26,11 +26,14 @@ void later_state::unref() noexcept {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 
-// relaxed, both: the runtime that reads it has read live() before, which orders it (counter).
+// relaxed, both: a task that has ended is no function either, since who reads this has read live() before, which
+// acquires the ends; of one that goes on it may be read late, as if it had not had its turn yet.
 idle_function::idle_function() noexcept {
     current_runtime().idle_functions.fetch_add(1, std::memory_order_relaxed);
 }
-idle_function::~idle_function() { current_runtime().idle_functions.fetch_sub(1, std::memory_order_relaxed); }
+idle_function::~idle_function() {
+    current_runtime().idle_functions.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
+}
 
 bool go_under_root(task<> what, std::source_location at) {
     const auto frame = task_access::frame_of(what, at);

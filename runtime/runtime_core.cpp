@@ -222,8 +222,8 @@ void runtime_core::cancel_root_tasks() noexcept {
         finish(*task, claim(*task, task->word.load(), wait_code::cancelled));
 }
 
-/// They are no reason to wait: only the cancel can bring their moment. (One whose moment has just come, and that has not
-/// had its turn, may find the root cancelled.)
+/// They are no reason to wait: only the cancel can bring their moment. (One whose moment has just come, and that has
+/// not had its turn yet, may find the root cancelled.)
 bool runtime_core::only_functions_left() const noexcept {
     const std::int64_t tasks = live();
     // relaxed: read after live(): while the runtime stops no new ones begin, so what is one of both then was it before.

@@ -60,7 +60,7 @@ rn::task<> set(rn::event* event) {
 
 TEST_CASE("Go context: the background is never done") {
     check_alive(rn::background());
-    check_alive(rn::context());  // what Go calls TODO
+    check_alive(rn::context());  // what stands for a context to come is this one
 }
 
 TEST_CASE("Go context: cancel() has reached all below it when it returns") {

@@ -182,7 +182,7 @@ concept starts_later = requires(const When& when) { detail::moment(when); };
 ///               Of a context: f runs under the root context with the values of the cancelled one, so that it may wait.
 ///               The runtime, when it stops, cancels what is below its root, and f runs. On a context apart from
 ///               that it is called off then. While the runtime stops nothing is started any more.
-/// Order         of a context: after it has been cancelled, by whoever and on whatever thread: that does not wait for f.
+/// Order         of a context: after it has been cancelled, by whoever on whatever thread, who does not wait for f.
 ///               On a context that is cancelled already f starts at once. Several on one context know nothing of each
 ///               other, and start in any order.
 /// Threads       inside a runtime only.

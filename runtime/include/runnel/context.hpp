@@ -132,7 +132,7 @@ context background() noexcept;
 // `at`, here and below, is what a report of leaks tells of the context (leak_report() of the options).
 
 /// A child of `parent` that can be cancelled alone: Go's WithCancel, and WithCancelCause, for cancel() takes a cause.
-/// Returns  it, and how to cancel it. Under a cancelled parent it is cancelled from the beginning, by the parent's cause.
+/// Returns  it, and how to cancel it. Under a cancelled parent it is born cancelled, with the parent's cause.
 /// Throws   std::bad_alloc.
 /// Threads  any, also outside a runtime.
 /// Cost     one allocation, one lock.

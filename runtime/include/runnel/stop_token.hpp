@@ -73,7 +73,7 @@ inline task<> ask_to_stop(std::stop_source source) {
 class context_stop_token {
 public:
     /// Of a context that is cancelled already the token has been asked when this returns, in which no callback stands.
-    /// Threads  made inside a runtime, whose task asks: after_func(). When the runtime stops it cancels what is below its
+    /// Threads  made inside a runtime, whose task asks: after_func(). A runtime that stops cancels what is below its
     ///          root, and so asks; on a context apart from that it asks no more. The token itself goes anywhere, and
     ///          may outlive the object, the context and the runtime.
     /// Cost     that of after_func(), and the allocation of a stop_source.
