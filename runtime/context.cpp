@@ -134,10 +134,8 @@ static context_node* make_detached(context_node* parent, std::source_location at
 }
 
 cancellable merged(const context& a, const context& b, std::source_location at) {
-    context_node* node = detail::make_child(context_access::node(a), at);
-    context_node* other = context_access::node(b);
-    if (other != nullptr && other != node->parent) detail::link_second(*node, *other);
-    return make_cancellable(node);
+    return make_cancellable(
+        detail::make_child(context_access::node(a), at, a == b ? nullptr : context_access::node(b)));
 }
 
 context without_cancel(const context& parent, std::source_location at) {
@@ -163,8 +161,7 @@ static context_node* make_swapped(swap_kind kind, const context& with, clock::du
                                   std::source_location at) {
     context_node* node = nullptr;
     if (kind == swap_kind::add) {
-        node = make_child(context_access::node(with), at);
-        link_second(*node, *here);
+        node = make_child(context_access::node(with), at, here);
     } else if (kind == swap_kind::shield) {
         node = make_detached(here, at);
         node->statement = true;

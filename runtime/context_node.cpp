@@ -2,7 +2,9 @@
 // the algorithm; steps and invariants are named there.
 #include "context_node.hpp"
 
+#include <algorithm>
 #include <cassert>
+#include <initializer_list>
 
 #include "timers.hpp"
 #include "worker.hpp"
@@ -106,25 +108,22 @@ static void attach(child_link& link, context_node& child, context_node& owner) n
         mark_cancelled(child, owner.err, owner.cause);
 }
 
-context_node* make_child(context_node* parent, std::source_location at) {
+context_node* make_child(context_node* parent, std::source_location at, context_node* second) {
     auto* child = new context_node(at);
-    if (parent != nullptr) {
-        parent->ref();
-        child->parent = parent;
-        child->deadline = parent->deadline;
-        attach(child->links[0], *child, *parent);
+    child->parent = parent;
+    child->second = second;
+    for (context_node* owner : {parent, second}) {
+        if (owner == nullptr) continue;
+        owner->ref();
+        child->deadline = std::min(child->deadline, owner->deadline);
     }
-    return child;
-}
-
-void link_second(context_node& child, context_node& other) {
-    other.ref();
-    child.second = &other;
-    if (other.deadline < child.deadline) child.deadline = other.deadline;
-    attach(child.links[1], child, other);
+    if (parent != nullptr) attach(child->links[0], *child, *parent);
+    if (second == nullptr) return child;
+    attach(child->links[1], *child, *second);
     // Cancelled by its parent before it stood in the other's list: step 4 has missed that. (acquire: pairs with the
     // store of the flag. The lock in attach() orders the two: a step 4 that comes after it finds the link.)
-    if (child.cancelled.load(std::memory_order_acquire)) leave_parents(child);
+    if (child->cancelled.load(std::memory_order_acquire)) leave_parents(*child);
+    return child;
 }
 
 void start_deadline(context_node& node, nanoseconds_t when, const worker& here) {

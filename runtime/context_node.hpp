@@ -73,8 +73,8 @@ struct context_node final : wait_object, timer_callback {
     context_node* cancel_next = nullptr;  // the list of step 3; that of unref()
 
     context_node* parent = nullptr;  // referenced: for values, and so that links[0] has its list
-    child_link links[2];             // in the parent's list, and for with_context in the task's
-    context_node* second = nullptr;  // referenced: the owner of links[1]'s list
+    context_node* second = nullptr;  // referenced: of with_context() the task's, of merged() the other one
+    child_link links[2];             // in the parent's list, and in that of the second
 
     nanoseconds_t deadline = no_deadline;
     timer_node timer;
@@ -93,10 +93,9 @@ bool mark_cancelled(context_node& node, std::error_code err, std::error_code cau
 /// X5. Taken before a timer heap's own.
 spin_lock& context_timers_lock() noexcept;
 
-/// A child in the tree of `parent` (null: of nobody). Born cancelled under a cancelled parent.
-context_node* make_child(context_node* parent, std::source_location at);
-/// Also cancelled when `other` is.
-void link_second(context_node& child, context_node& other);
+/// A child in the tree of `parent` (null: of nobody), and also cancelled when `second` is. Born cancelled under a
+/// cancelled parent.
+context_node* make_child(context_node* parent, std::source_location at, context_node* second = nullptr);
 
 /// Puts the node's own deadline into the timers of this worker.
 void start_deadline(context_node& node, nanoseconds_t when, const worker& here);
