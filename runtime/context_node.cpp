@@ -97,6 +97,27 @@ static void link_child(child_link& link, context_node& child, context_node& owne
     owner.children = &link;
 }
 
+enum class marked : unsigned char { before, now, now_and_all };
+
+/// Step 1. now_and_all: nothing hangs at the node, and from now on nothing will; so 2 to 4 are done, too.
+static marked mark_cancelled(context_node& node, std::error_code err, std::error_code cause) noexcept {
+    node.lock.lock();
+    // relaxed: written under this lock only.
+    const bool first =
+        !node.cancelled.load(std::memory_order_relaxed) && node.what != context_node::kind::shield;
+    bool bare = false;
+    if (first) {
+        node.err = err;
+        node.cause = cause;
+        node.cancelled.store(true);  // seq_cst: pairs with arm(): flag then words here, word then flag there
+        bare = node.members == nullptr && node.children == nullptr && node.done.empty() &&
+               node.second == nullptr &&
+               node.timers_of.load(std::memory_order_relaxed) == nullptr;  // relaxed: under this lock
+    }
+    node.lock.unlock();
+    return !first ? marked::before : bare ? marked::now_and_all : marked::now;
+}
+
 /// Links `child` below `owner`, or marks it as its owner is marked (C2).
 static void attach(child_link& link, context_node& child, context_node& owner) noexcept {
     owner.lock.lock();
@@ -169,20 +190,6 @@ void leave_members(task_block& task) noexcept {
     node->lock.unlock();
 }
 
-bool mark_cancelled(context_node& node, std::error_code err, std::error_code cause) noexcept {
-    node.lock.lock();
-    // relaxed: written under this lock only.
-    const bool first =
-        !node.cancelled.load(std::memory_order_relaxed) && node.what != context_node::kind::shield;
-    if (first) {
-        node.err = err;
-        node.cause = cause;
-        node.cancelled.store(true);  // seq_cst: pairs with arm(): flag then words here, word then flag there
-    }
-    node.lock.unlock();
-    return first;
-}
-
 /// Step 2 for the members: true when some may be left. Who is claimed leaves the list (until finish() we own
 /// it), or every hold of the lock would look at all the earlier ones again.
 static bool claim_members(context_node& node, winners& won) noexcept {
@@ -248,7 +255,7 @@ static child_link* deliver(context_node& node) noexcept {
 }
 
 bool cancel_tree(context_node& top, std::error_code err, std::error_code cause) noexcept {
-    if (!mark_cancelled(top, err, cause)) return false;
+    if (mark_cancelled(top, err, cause) == marked::before) return false;
     top.ref();
     top.cancel_next = nullptr;
     for (context_node* pending = &top; pending != nullptr;) {
@@ -258,7 +265,7 @@ bool cancel_tree(context_node& top, std::error_code err, std::error_code cause) 
         for (child_link* link = deliver(*node); link != nullptr;) {
             context_node* child = link->child;
             link = link->next;
-            if (mark_cancelled(*child, err, cause)) {
+            if (mark_cancelled(*child, err, cause) == marked::now) {
                 child->cancel_next = pending;
                 pending = child;
             } else {

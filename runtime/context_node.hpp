@@ -8,7 +8,7 @@
 //   2  deliver: claim the waits of the members that are armed under this very context, pop and claim
 //      the done-waiters: at most 64 per hold of the lock, then finish them without it;
 //   3  unlink the children, with a reference on each that still lives; release the lock; mark each
-//      and put those that were not yet cancelled on the list; go on with 2 for the next;
+//      and put those that were not yet cancelled, and at which anything hangs, on the list; go on with 2 for the next;
 //   4  before 2, what is cancelled leaves the lists of its parents, and the heap of its timer, unless a parent
 //      has just let go of it in step 3. So a parent knows those children only that it still could cancel.
 // Iterative, and so is the end of a chain of last handles: 100,000 contexts in a row cost no stack.
@@ -87,8 +87,6 @@ struct context_node final : wait_object, timer_callback {
 
 /// Cancels `node` and all below it. Returns whether this call did it. Threads: any.
 bool cancel_tree(context_node& node, std::error_code err, std::error_code cause) noexcept;
-/// Makes the flag of a root visible; the caller then scans the tasks.
-bool mark_cancelled(context_node& node, std::error_code err, std::error_code cause) noexcept;
 
 /// X5. Taken before a timer heap's own.
 spin_lock& context_timers_lock() noexcept;

@@ -2,7 +2,7 @@
 // other by one exchange", and no wait takes a lock of its context.
 #include <doctest/doctest.h>
 #include <runnel/context.hpp>
-#include <runnel/scope.hpp>
+#include <runnel/go.hpp>
 #include <runnel/sync.hpp>
 
 #include <utility>
@@ -17,60 +17,90 @@ using namespace support;
 
 namespace {
 
-constexpr int rounds = 4;
-
-struct court {
-    rn::auto_event ping, pong;
+/// Atomic read-modify-writes of one wait that parks.
+struct cost {
+    long to_park = 0;
+    long to_go_on = 0;
 };
 
-/// Parks once a round, and wakes its partner.
-rn::task<> play(rn::auto_event* mine, rn::auto_event* partners, int count) {
-    for (int i = 0; i < count; ++i) {
-        (void)co_await mine->wait();
-        partners->set();
+/// Waits for an event as co_await does, and counts.
+class [[nodiscard]] counted_wait {
+public:
+    using result_type = void;
+    counted_wait(rn::event& of, cost* into) noexcept : of_(of), into_(into) {}
+
+    class awaiter_type {
+    public:
+        awaiter_type(rn::event& of, cost* into) noexcept : op_(of.wait()), into_(into) {}
+        awaiter_type(const awaiter_type&) = delete;
+        awaiter_type& operator=(const awaiter_type&) = delete;
+        bool await_ready() const noexcept { return false; }
+        bool await_suspend(std::coroutine_handle<> awaiter) noexcept {
+            cost* const into = into_;  // the only worker runs this: nobody resumes the task meanwhile
+            locked_instructions count;
+            const bool parked = rn::detail::suspend_one(op_, awaiter);
+            into->to_park = count.stop();
+            return parked;
+        }
+        void await_resume() {
+            locked_instructions count;
+            const unsigned code = rn::detail::resume_one(op_);
+            into_->to_go_on = count.stop();
+            CHECK(code == 0);
+        }
+
+    private:
+        rn::event_operation op_;
+        cost* into_;
+    };
+    awaiter_type awaiter() const noexcept { return awaiter_type(of_, into_); }
+
+private:
+    rn::event& of_;
+    cost* into_;
+};
+
+rn::task<> set_later(rn::event* event) {
+    event->set();
+    co_return;
+}
+
+/// The second wait of the task that runs this: with the first it becomes a member of its context, once and for all. The
+/// lock of that is held meanwhile: a wait that took it would never end.
+rn::task<> wait_twice(cost* into) {
+    rn::detail::context_node& ctx = *rn::detail::running_task().ctx.load();
+    for (const bool member : {false, true}) {
+        rn::event event;
+        auto sets = rn::go(set_later, &event);
+        if (member) ctx.lock.lock();
+        co_await counted_wait(event, into);
+        if (member) ctx.lock.unlock();
+        (void)co_await sets;
     }
 }
 
-/// Two tasks under the context of the one that runs this, which wait and wake each other in turn. The lock of the context
-/// is taken by nobody else meanwhile: held, where the waits are counted, so a wait that takes it would never end.
-rn::task<long> locked_in_game() {
-    court both;
-    rn::task_set players;
-    auto under = [](court* on) -> rn::task<long> {
-        auto partner = rn::go(play, &on->pong, &on->ping, rounds + 1);
-        on->pong.set();
-        (void)co_await on->ping.wait();  // the first wait of each is where they become members of their context
-        rn::detail::context_node* ctx = rn::detail::running_task().ctx.load();
-        (void)co_await rn::yield();
-        ctx->lock.lock();
-        locked_instructions count;
-        for (int i = 0; i < rounds; ++i) {
-            on->pong.set();
-            (void)co_await on->ping.wait();
-        }
-        const long locked = count.stop();
-        ctx->lock.unlock();
-        (void)co_await partner;
-        co_return locked;
-    };
-    co_return co_await under(&both);
+cost cost_of(rn::task<> (*game)(cost*)) {
+    cost counted;
+    rn::runtime here(workers(1).slow_turn(1h));  // an instruction that traps may take 50 us
+    CHECK(here.spawn(game, &counted).wait());
+    return counted;
+}
+
+rn::task<> wait_in_a_context(cost* into) {
+    auto [ctx, cancel] = rn::with_cancel(rn::current_context());
+    auto waits = rn::with_context(ctx, wait_twice(into));
+    co_await std::move(waits);
 }
 }
 
-TEST_CASE("wait: a task of the root pays no lock and no atomic read-modify-write to be cancellable; any other one") {
+TEST_CASE("wait: a task of the root pays no lock and no atomic read-modify-write to be cancellable; any "
+          "other one") {
     if (!locked_instructions::countable()) return;
-    const auto under_root = []() -> rn::task<long> { co_return co_await locked_in_game(); };
-    const auto under_another = []() -> rn::task<long> {
-        auto [ctx, cancel] = rn::with_cancel(rn::current_context());
-        auto game = rn::with_context(ctx, locked_in_game());
-        co_return co_await std::move(game);
-    };
-    const auto locked_in = [](auto game) {
-        rn::runtime here(workers(1).slow_turn(1h));  // an instruction that traps may take 50 us
-        return here.spawn(game).wait().value();
-    };
-    const long root = locked_in(under_root);
-    const long another = locked_in(under_another);
-    CHECK(root > 0);
-    CHECK(another - root == 2 * rounds);  // each of the two has waited once a round
+    constexpr long lock_of_the_event = 1;
+    const cost root = cost_of(wait_twice);
+    CHECK(root.to_park == lock_of_the_event);
+    CHECK(root.to_go_on == 0);
+    const cost any_other = cost_of(wait_in_a_context);
+    CHECK(any_other.to_park == lock_of_the_event + 1);
+    CHECK(any_other.to_go_on == 0);
 }

@@ -21,12 +21,13 @@ namespace support {
 class locked_instructions {
 public:
 #if defined(__x86_64__)
-    static bool countable() noexcept { return !sanitized; }
+    /// Not without optimisation either: then each std::atomic is as strict as can be, whatever the code says.
+    static bool countable() noexcept { return optimized && !sanitized; }
 
     locked_instructions() noexcept {
         counted() = 0;
         state() = begins;
-        struct sigaction handler {};
+        struct sigaction handler{};
         handler.sa_sigaction = on_trap;
         handler.sa_flags = SA_SIGINFO;
         sigaction(SIGTRAP, &handler, &before_);
@@ -91,7 +92,7 @@ private:
         }
     }
 
-    struct sigaction before_ {};
+    struct sigaction before_{};
 #else
     static bool countable() noexcept { return false; }
     long stop() noexcept { return 0; }
