@@ -6,8 +6,8 @@
 //
 // The processor is told to trap after each instruction, and the handler looks if the next one is locked: has the lock
 // prefix, or is an exchange with memory. So it counts what the compiler made of the code, in the library too; plain
-// stores and loads, however ordered, are not counted (a seq_cst store is an exchange, and is). Takes 1 to 50 us for each
-// instruction, the latter where a hypervisor has to look at traps. Only where countable(); one at a time.
+// stores and loads, however ordered, are not counted (a seq_cst store is an exchange, and is). Each instruction takes
+// 1 to 50 us then, the latter where a hypervisor has to look at traps. Only where countable(); one at a time.
 #pragma once
 
 #include <csignal>

@@ -9,9 +9,9 @@
 // line that made it. What else ends the wait:
 //
 //   of time       the end of its starter's context, under which it waits and runs; the runtime, when it begins to stop;
-//   of a context  the end of the runtime: it waits and runs under the root, since the starter's context is mostly the
-//                 one that is cancelled then. The root is cancelled last of all, so before it comes to that the
-//                 functions of all contexts below it have been called.
+//   of a context  the runtime, when it cancels its root: it waits and runs under that, since the starter's context is
+//                 mostly the one that is cancelled. What is below the root is cancelled in the same breath, and brings
+//                 the moment of the functions there; only those of contexts apart are called off.
 //
 //   F1  `phase` is left once, by whoever comes first: the moment, or stop(). That decides what stop() says;
 //   F2  of a context the moment is its cancel, not the turn of our task that sees it: once the context is cancelled

@@ -26,12 +26,12 @@ namespace runnel {
 /// A context that is cancelled when a stop_token is asked to stop, for as long as this object lives.
 class stop_token_context {
 public:
-    /// A child of `parent`. Of a token that has been asked already it is cancelled from the beginning. `cause` is what
-    /// ctx().cause() says when it was the token (else the parent's); ctx().err() is errc::cancelled.
+    /// A child of `parent`, born cancelled when the token has been asked already. `cause` is what ctx().cause() says
+    /// when it was the token, as ctx().err() says errc::cancelled.
     /// Throws   std::bad_alloc.
     /// Threads  any, also outside a runtime. request_stop() may come from any thread, before, while or after a runtime
     ///          whose tasks wait under the context is there.
-    /// Cost     two allocations (one of them is the context) and one registration.
+    /// Cost     that of with_cancel(), and a registration with the token.
     explicit stop_token_context(std::stop_token token, const context& parent = current_context(),
                                 std::error_code cause = make_error_code(errc::cancelled),
                                 std::source_location at = std::source_location::current())
@@ -43,7 +43,7 @@ public:
     ~stop_token_context() = default;
 
     const context& ctx() const noexcept { return made_.ctx; }
-    /// Cancels the context alone: a token cannot be asked by who has only that.
+    /// Cancels the context; the token is not asked.
     const cancel_function& cancel() const noexcept { return made_.cancel; }
 
 private:
@@ -72,7 +72,7 @@ inline task<> ask_to_stop(std::stop_source source) {
 /// A stop_token that is asked to stop when a context is cancelled, for as long as this object lives. Move-only.
 class context_stop_token {
 public:
-    /// Of a context that is cancelled already the token has been asked when this returns, in which no callback stands.
+    /// Of a context that is cancelled already the token has been asked when this returns.
     /// Threads  made inside a runtime, whose task asks: after_func(). A runtime that stops cancels what is below its
     ///          root, and so asks; on a context apart from that it asks no more. The token itself goes anywhere, and
     ///          may outlive the object, the context and the runtime.
