@@ -1,8 +1,8 @@
 // The public face of contexts; the tree is in context_node.cpp.
 #include <runnel/context.hpp>
 
-#include <algorithm>
 #include <memory>
+#include <unordered_set>
 #include <vector>
 
 #include "context_node.hpp"
@@ -37,22 +37,32 @@ std::optional<clock::time_point> context::deadline() const noexcept {
     return clock::time_point(clock::duration(node_->deadline));
 }
 
-/// Of with_context(), merged() and the like the first parent's side comes first, then the other's. No recursion, for
-/// such may stand in a long row; and no side twice, for they may share ancestors.
-static const void* find_value(const context_node* node, const void* key) noexcept {
-    std::vector<const context_node*>
-        sides;  // to look at when nothing is found on the way up, the last one first
-    std::vector<const context_node*> seen;
-    for (;; node = node->parent) {
-        for (; node == nullptr; sides.pop_back()) {
-            if (sides.empty()) return nullptr;
-            if (std::find(seen.begin(), seen.end(), sides.back()) != seen.end()) continue;
-            node = sides.back();
-            seen.push_back(node);
+/// The way up by the first parents has not found it: now by all, for each context that of its first parent before that
+/// of the second. A list instead of recursion, for such may stand in a long row; and above a fork that has been looked at
+/// nothing new can be found, though many ways lead there.
+static const void* find_aside(const context_node* from, const void* key) {
+    std::vector<const context_node*> ways{from};
+    std::unordered_set<const context_node*> forks;
+    while (!ways.empty()) {
+        const context_node* node = ways.back();
+        ways.pop_back();
+        for (; node != nullptr; node = node->parent) {
+            if (node->key == key) return node->value->get();
+            if (node->second == nullptr) continue;
+            if (!forks.insert(node).second) break;
+            ways.push_back(node->second);
         }
-        if (node->key == key) return node->value->get();
-        if (node->second != nullptr) sides.push_back(node->second);
     }
+    return nullptr;
+}
+
+static const void* find_value(const context_node* from, const void* key) noexcept {
+    bool forks = false;
+    for (const context_node* node = from; node != nullptr; node = node->parent) {
+        if (node->key == key) return node->value->get();
+        forks |= node->second != nullptr;
+    }
+    return forks ? find_aside(from, key) : nullptr;
 }
 
 const void* context::find(const void* key) const noexcept { return find_value(node_, key); }

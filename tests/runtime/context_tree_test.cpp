@@ -7,6 +7,8 @@
 #include <runnel/sync.hpp>
 #include <runnel/testing.hpp>
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <string>
@@ -60,11 +62,24 @@ std::vector<rn::context> braided(const rn::context& top) {
 }
 constexpr shape shapes[] = {chain, wide, bushy, braided};
 
+/// Runs f() on a thread whose stack does not hold two bytes for each of them.
+template <class F>
+void on_a_small_stack(F f) {
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 128 * 1024);
+    pthread_t thread;
+    const auto body = [](void* of) -> void* { return (*static_cast<F*>(of))(), nullptr; };
+    REQUIRE(pthread_create(&thread, &attributes, body, &f) == 0);
+    pthread_join(thread, nullptr);
+    pthread_attr_destroy(&attributes);
+}
+
 TEST_CASE("context: trees of 100,000 of any shape are cancelled without a deep stack") {
     for (const shape grow : shapes) {
         const auto top = rn::with_cancel(rn::background());
         const std::vector<rn::context> all = grow(top.ctx);
-        CHECK(top.cancel());
+        on_a_small_stack([&] { CHECK(top.cancel()); });
         CHECK(std::all_of(all.begin(), all.end(), [](const rn::context& each) { return each.cancelled(); }));
         CHECK(children_of(top.ctx) == 0);
     }
@@ -77,7 +92,9 @@ TEST_CASE(
             const auto top = rn::with_cancel(rn::background());
             std::vector<rn::context> all = grow(top.ctx);
             if (!leaves_first) std::reverse(all.begin(), all.end());
-            for (; !all.empty(); all.pop_back());
+            on_a_small_stack([&] {
+                while (!all.empty()) all.pop_back();
+            });
             CHECK(children_of(top.ctx) == 0);
         }
 }
@@ -87,7 +104,7 @@ TEST_CASE("context: a chain of 100,000 that only its last handle keeps ends with
     for (const shape grow : {chain, braided}) {
         rn::context last = grow(top.ctx).back();
         CHECK(children_of(top.ctx) != 0);
-        last = rn::context();
+        on_a_small_stack([&] { last = rn::context(); });
         CHECK(children_of(top.ctx) == 0);
     }
 }
@@ -173,9 +190,10 @@ TEST_CASE("merged: can be cancelled alone; of a cancelled one it is cancelled fr
     CHECK(!a.ctx.cancelled());
     CHECK(!b.ctx.cancelled());
     b.cancel();
-    CHECK(rn::merged(a.ctx, b.ctx).ctx.cancelled());
-    CHECK(rn::merged(b.ctx, a.ctx).ctx.cancelled());
-    CHECK(children_of(a.ctx) == 0);
+    for (const rn::context& born : {rn::merged(a.ctx, b.ctx).ctx, rn::merged(b.ctx, a.ctx).ctx}) {
+        CHECK(born.cancelled());
+        CHECK(children_of(a.ctx) == 0);
+    }
 }
 
 TEST_CASE("merged: has the earlier deadline") {
@@ -221,8 +239,12 @@ TEST_CASE(
     rn::context ctx = rn::with_value(rn::background(), number, 1);
     for (int i = 0; i < 200; ++i)
         ctx = rn::merged(rn::with_cancel(ctx).ctx, rn::with_cancel(ctx).ctx).ctx;  // 2^200
-    CHECK(ctx.value(name) == nullptr);
-    CHECK(*ctx.value(number) == 1);
+    const rn::context beside = braided(ctx).back();
+    for (const rn::context& each : {ctx, beside})
+        on_a_small_stack([&] {
+            CHECK(each.value(name) == nullptr);
+            CHECK(*each.value(number) == 1);
+        });
 }
 
 TEST_CASE("merged: a long-lived parent does not accumulate what is dropped or done") {
@@ -339,7 +361,7 @@ TEST_CASE("cancel: from threads and tasks, while children, limits and functions 
                 (void)co_await rn::yield();
             }
             for (const auto& each : {top.ctx, other.ctx}) (void)co_await each.done();
-            for (rn::later& each : functions) CHECK(!each.stop());
+            for (rn::later& each : functions) called += each.stop();  // a cancel may be on its way down (C2)
         };
         auto a = here.spawn(churn);
         auto b = here.spawn(churn);
