@@ -37,9 +37,9 @@ std::optional<clock::time_point> context::deadline() const noexcept {
     return clock::time_point(clock::duration(node_->deadline));
 }
 
-/// The way up by the first parents has not found it: now by all, for each context that of its first parent before that
-/// of the second. A list instead of recursion, for such may stand in a long row; and above a fork that has been looked at
-/// nothing new can be found, though many ways lead there.
+/// The way up by the first parents has not found it: now by all, that of the first parent of each context before that
+/// of its second. A list instead of recursion, for such may stand in a long row; and above a fork that has been looked
+/// at nothing new can be found, though many ways lead there.
 static const void* find_aside(const context_node* from, const void* key) {
     std::vector<const context_node*> ways{from};
     std::unordered_set<const context_node*> forks;
