@@ -198,28 +198,34 @@ def listed(tree):
                 yield name, 1, "no meson.build names it"
 
 
-CONFORMANCE, CONFORMANCE_HEAD = "docs/conformance.md", ["Go's test", "the rule", "ours"]
+CONFORMANCE = re.compile(r"docs/conformance(\.md|/\w+\.md)")
 TEST_NAME = re.compile(r'\bTEST_CASE\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)\)')
 OUR_TEST = re.compile(r"`([^`]+)` \((\w+\.cpp)\)")
 
 
 def conformance(tree):
-    """Each row of the tables of Go's tests names tests that there are, in the file that it says, or why there is none."""
+    """Each row of the tables of other people's tests names tests that there are, in the files that it says, or why not."""
     names = {(pathlib.Path(file).name, "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', match[1])))
              for file, source in tree.below("tests") for match in TEST_NAME.finditer(source.text)}
-    for line, text in enumerate(tree.files.get(CONFORMANCE, "").split("\n"), 1):
-        cells = [cell.strip() for cell in text.strip("|").split("|")] if text.startswith("|") else CONFORMANCE_HEAD
-        if cells == CONFORMANCE_HEAD or set(text) <= set("|-"):
-            continue
-        if len(cells) != 3 or not all(cells):
-            yield CONFORMANCE, line, f"a row has three cells: {' | '.join(CONFORMANCE_HEAD)}"
-        elif not re.match(r"none: \S", cells[2]):
-            ours = OUR_TEST.findall(cells[2])
-            if not ours or OUR_TEST.sub("", cells[2]).strip(" ,"):
-                yield CONFORMANCE, line, "the last cell is `name of a test` (file.cpp), …, or none: REASON"
-            for name, file in ours:
-                if (file, name) not in names:
-                    yield CONFORMANCE, line, f"there is no test '{name}' in {file}"
+    names |= {(pathlib.Path(file).name, "does not compile") for file, _ in tree.below("tests/compile_fail")}
+    for page in filter(CONFORMANCE.fullmatch, tree.files):
+        for line, row in enumerate(tree.files[page].split("\n"), 1):
+            if row.startswith("|") and not set(row) <= set("|-"):
+                for problem in wrong_row([cell.strip() for cell in row.strip("|").split("|")], names):
+                    yield page, line, problem
+
+
+def wrong_row(cells, names):
+    """-> what is wrong with a row of such a table."""
+    if len(cells) != 3 or not all(cells):
+        yield "a row has three cells: whose test | the rule | ours"
+    elif cells[1:] != ["the rule", "ours"]:
+        ours = OUR_TEST.findall(cells[2])
+        if not re.match(r"none: \S", cells[2]) and (not ours or OUR_TEST.sub("", cells[2]).strip(" ,")):
+            yield "the last cell is `name of a test` (file.cpp), …, or none: REASON"
+        for name, file in ours:
+            if (file, name) not in names:
+                yield f"there is no test '{name}' in {file}"
 
 
 RULES = (layering, light_headers, lengths, memory_orders, head_comments, clean_text, documented_code, awaits, listed,

@@ -1,4 +1,4 @@
-// Go's own rules of channels and select, as its tests state them, written anew for tasks.
+// Go's own rules of channels and select, as the tests of its runtime state them, written anew for tasks.
 #include <doctest/doctest.h>
 #include <runnel/channel.hpp>
 #include <runnel/select.hpp>
@@ -19,15 +19,6 @@ using ints = rn::channel<int>;
 
 constexpr int tasks = 4;
 constexpr int values = 250;
-
-/// Runs the same rule on one worker, where the order is known, and on several, where it is not.
-template <class F>
-void on_one_and_several(F rule) {
-    for (const unsigned workers : {1U, 3U}) {
-        CAPTURE(workers);
-        on_workers(workers, rule);
-    }
-}
 
 using capacities = std::initializer_list<std::size_t>;
 

@@ -26,6 +26,15 @@ auto on_workers(unsigned workers, F&& f, Args&&... args) {
     if constexpr (!std::is_void_v<typename decltype(end)::value_type>) return *std::move(end);
 }
 
+/// Runs the same rule on one worker, where the order is known, and on several, where it is not.
+template <class F>
+void on_one_and_several(F rule) {
+    for (const unsigned workers : {1U, 3U}) {
+        CAPTURE(workers);
+        on_workers(workers, rule);
+    }
+}
+
 /// One worker: lets the other tasks run until all of them wait. (Each turn runs whatever is ready once.)
 inline rn::task<> settle() {
     for (int turn = 0; turn < 16; ++turn) (void)co_await rn::shielded(rn::yield());

@@ -79,6 +79,12 @@ Text with a | in it.
 | a_test.go: TestA | x | `Go: (a) rule` (go_test.cpp), `Go: a name in two pieces` (go_test.cpp) |
 | a_test.go: TestB | x | none: no reason |
 """,
+    "docs/conformance/more.md": """# another
+| Tokio's test | the rule | ours |
+|---|---|---|
+| a.rs: a | x | `does not compile` (wrong.cpp) |
+""",
+    "tests/compile_fail/wrong.cpp": "// must fail: no\n",
     "README.md": """# made up
 <!-- code: examples/echo.cpp -->
 ```cpp
@@ -131,6 +137,8 @@ BAD = [
     ("conformance", "docs/conformance.md", conforming("| TestA | x | `Go: (a) rule` (go_test.cpp) and more |"), 5),
     ("conformance", "docs/conformance.md", conforming("| TestA | x | none: |"), 5),
     ("conformance", "docs/conformance.md", conforming("| TestA | none: it is so |"), 5),
+    ("conformance", "docs/conformance.md", conforming("| TestA | x | none: as `Go: a rule` (go_test.cpp) says |"), 5),
+    ("conformance", "docs/conformance/b.md", conforming("| TestA | x | `does not compile` (go_test.cpp) |"), 5),
     ("listed", "tests/io/b_test.cpp", "int main() {}\n", 1),
     ("awaits", "examples/a.cpp", await_in("co_await run([s] { return s.size(); });"), 3),
     ("awaits", "examples/a.cpp", await_in("co_await run([=] { return s.size(); });"), 3),

@@ -20,6 +20,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 
 #include "detail/operation.hpp"
 #include "detail/spin_lock.hpp"
@@ -30,7 +31,7 @@ namespace runnel {
 
 class rate_limiter;
 
-/// Tokens per second; none at all is 0, no limit is infinity. per_second(50), or every(20ms).
+/// Tokens per second; none at all is 0, no limit is infinity. per_second(50), or every(20ms); every(0s) is no limit.
 class rate {
 public:
     explicit constexpr rate(double tokens_per_second) noexcept
@@ -44,7 +45,8 @@ private:
 constexpr rate per_second(double tokens) noexcept { return rate(tokens); }
 template <class Rep, class Period>
 constexpr rate every(std::chrono::duration<Rep, Period> interval) noexcept {
-    return rate(1 / std::chrono::duration<double>(interval).count());
+    const double seconds = std::chrono::duration<double>(interval).count();
+    return rate(seconds <= 0 ? std::numeric_limits<double>::infinity() : 1 / seconds);
 }
 
 /// Tokens taken ahead of their time.
