@@ -458,8 +458,9 @@ TEST_CASE("Go rate: a place that is given back is worth what nobody stands behin
         CHECK(none.allow(2));
         auto worthless = none.reserve();
         CHECK(place_of(none.reserve(), began) == 2);
+        CHECK(place_of(none.reserve(2), began) == 4);
         none.cancel(worthless);
-        CHECK(place_of(none.reserve(), began) == 3);
+        CHECK(place_of(none.reserve(), began) == 5);
         CHECK(one.allow(2));
         auto worth_one = one.reserve(2);
         CHECK(place_of(one.reserve(), began) == 3);
