@@ -168,7 +168,8 @@ unsigned resume_one(wait_case& only) {
 }
 
 namespace {
-/// The objects of a wait, each once, in the order of their addresses.
+/// The objects of a wait, each once, in the order of their addresses. The list may lie in the frame (case_block): its
+/// last entry is read before that lock is released, and before that the task cannot pass step 8.
 class locked_objects {
 public:
     explicit locked_objects(const several_cases& of) noexcept : objects_(of.objects) {

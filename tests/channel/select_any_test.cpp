@@ -559,6 +559,24 @@ TEST_CASE("select_any: 10000 cases of which each can win") {
     });
 }
 
+TEST_CASE("select_any: who always finds one of many ready lets others run before long") {
+    on_workers(1, []() -> rn::task<> {
+        const channels c = make(1'280, 0);
+        auto all = receives(c);
+        c[0].set_capacity(rn::unbounded);
+        bool others_ran = false;
+        rn::go([](bool* ran) -> rn::task<> { co_return void(*ran = true); }, &others_ran);
+        int rounds = 0;
+        for (;; ++rounds) {
+            if (others_ran) break;
+            CHECK(c[0].try_send(1));
+            (void)co_await rn::select_any(all);
+        }
+        CHECK(rounds <= 128 / 10);
+        CHECK(rounds >= 2);
+    });
+}
+
 TEST_CASE("select_any: more than 32752 cases are check()ed") {
     std::vector<receive> most = receives(channels(32'752, rn::channel<int>()));
     CHECK(rn::try_select_any(most).error() == rn::errc::not_available);
