@@ -319,7 +319,8 @@ TEST_CASE("select_any: receivers of broadcasts and watchers can be waited for ag
             CHECK(rn::try_select_any(either).error() == rn::errc::not_available);
         }
         std::vector<decltype(out.send(1))> messages;
-        messages.push_back(out.send(8));
+        const int kept = 8;
+        messages.push_back(out.send(kept));
         CHECK(rn::try_select_any(messages).get().value() == 2);
         CHECK(rn::try_select_any(messages).error() == rn::errc::not_available);
 
