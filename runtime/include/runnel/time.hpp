@@ -82,7 +82,9 @@ class [[nodiscard]] sleep_operation final : public single_case<sleep_operation, 
 public:
     sleep_operation(std::int64_t time, origin from) noexcept : single_case(time, from) {}
     sleep_operation(sleep_operation&&) noexcept = default;
-    sleep_operation& operator=(sleep_operation&& other) noexcept { return made_anew(*this, std::move(other)); }
+    sleep_operation& operator=(sleep_operation&& other) noexcept {
+        return made_anew(*this, std::move(other));
+    }
 };
 
 /// The limit of a with_timeout(): never ready at once, so that an operation that is ready always wins.
