@@ -281,7 +281,10 @@ std::coroutine_handle<> task_end_base::done(std::coroutine_handle<>, promise_bas
 
 // --- Joining ---------------------------------------------------------------------------------------
 
-wait_object* join_case::object() noexcept { return of_ != nullptr ? &of_->ending : &refused_object(); }
+wait_object* join_case::object() noexcept {
+    if (spent_) return nullptr;
+    return of_ != nullptr ? &of_->ending : &refused_object();
+}
 
 bool join_case::try_now(late_wake&) noexcept { return of_ == nullptr || of_->ended; }
 

@@ -108,6 +108,11 @@ public:
 
 protected:
     using channel_case::channel_case;
+    /// A value that was sent is not there to be sent again, so then it is as of a nil channel.
+    void spend() noexcept {
+        fate_ = send_fate::plain;
+        if (went_through()) core_ = nullptr;
+    }
     sent how_it_went() noexcept {
         if (fate_ != send_fate::plain) [[unlikely]]
             return settle_fate();
