@@ -10,7 +10,7 @@
 //   C1  cancelled is for ever, and level-triggered: it is checked before each wait;
 //   C2  the parent is cancelled before its children; a child of a cancelled parent is born cancelled;
 //   C3  a wait that already has its value keeps it: cancelling never loses one;
-//   C4  cancelling runs no user code and holds one lock at a time, so it may be called anywhere;
+//   C4  cancelling runs no user code and holds no locks of two contexts at a time, so it may be called anywhere;
 //   C5  a context removes itself from its parents when it is cancelled, or its last handle goes: no growth.
 //
 // Not taken: a token parameter on every operation (Asio, libunifex): forgotten once, a wait cannot be
