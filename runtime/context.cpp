@@ -1,6 +1,10 @@
 // The public face of contexts; the tree is in context_node.cpp.
 #include <runnel/context.hpp>
 
+#include <memory>
+#include <unordered_set>
+#include <vector>
+
 #include "context_node.hpp"
 #include "runtime_core.hpp"
 #include "task_life.hpp"
@@ -33,15 +37,32 @@ std::optional<clock::time_point> context::deadline() const noexcept {
     return clock::time_point(clock::duration(node_->deadline));
 }
 
-/// Of with_context() and the like the added one comes first, then what was around.
-static const void* find_value(const context_node* node, const void* key) noexcept {
-    while (node != nullptr) {
-        if (node->key == key) return node->value->get();
-        if (node->second != nullptr)
-            if (const void* found = find_value(node->parent, key); found != nullptr) return found;
-        node = node->second != nullptr ? node->second : node->parent;
+/// The way up by the first parents has not found it: now by all, that of the first parent of each context before that
+/// of its second. A list instead of recursion, for such may stand in a long row; and above a fork that has been looked
+/// at nothing new can be found, though many ways lead there.
+static const void* find_aside(const context_node* from, const void* key) {
+    std::vector<const context_node*> ways{from};
+    std::unordered_set<const context_node*> forks;
+    while (!ways.empty()) {
+        const context_node* node = ways.back();
+        ways.pop_back();
+        for (; node != nullptr; node = node->parent) {
+            if (node->key == key) return node->value->get();
+            if (node->second == nullptr) continue;
+            if (!forks.insert(node).second) break;
+            ways.push_back(node->second);
+        }
     }
     return nullptr;
+}
+
+static const void* find_value(const context_node* from, const void* key) noexcept {
+    bool forks = false;
+    for (const context_node* node = from; node != nullptr; node = node->parent) {
+        if (node->key == key) return node->value->get();
+        forks |= node->second != nullptr;
+    }
+    return forks ? find_aside(from, key) : nullptr;
 }
 
 const void* context::find(const void* key) const noexcept { return find_value(node_, key); }
@@ -96,10 +117,7 @@ void set_deadline(context_node& node, detail::nanoseconds_t when, std::error_cod
     detail::check(
         here != nullptr,
         "with_deadline, with_timeout: made outside a runtime, whose timers it needs: make it in a task");
-    node.timer.when = when;
-    node.timer.callback = &node;
-    node.timers_of = &here->core;
-    detail::current_timers().insert(node.timer);
+    detail::start_deadline(node, when, *here);
 }
 }
 
@@ -125,6 +143,11 @@ static context_node* make_detached(context_node* parent, std::source_location at
     return node;
 }
 
+cancellable merged(const context& a, const context& b, std::source_location at) {
+    return make_cancellable(
+        detail::make_child(context_access::node(a), at, a == b ? nullptr : context_access::node(b)));
+}
+
 context without_cancel(const context& parent, std::source_location at) {
     return context_access::adopt(make_detached(context_access::node(parent), at));
 }
@@ -137,9 +160,10 @@ namespace detail {
 
 context make_value_context(const context& parent, const void* key, context_value* value,
                            std::source_location at) {
+    std::unique_ptr<context_value> owned(value);  // until the node is there
     context_node* node = make_child(context_access::node(parent), at);
     node->key = key;
-    node->value = value;
+    node->value = owned.release();
     return context_access::adopt(node);
 }
 
@@ -147,8 +171,7 @@ static context_node* make_swapped(swap_kind kind, const context& with, clock::du
                                   std::source_location at) {
     context_node* node = nullptr;
     if (kind == swap_kind::add) {
-        node = make_child(context_access::node(with), at);
-        link_second(*node, *here);
+        node = make_child(context_access::node(with), at, here);
     } else if (kind == swap_kind::shield) {
         node = make_detached(here, at);
         node->statement = true;

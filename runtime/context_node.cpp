@@ -2,7 +2,9 @@
 // the algorithm; steps and invariants are named there.
 #include "context_node.hpp"
 
+#include <algorithm>
 #include <cassert>
+#include <initializer_list>
 
 #include "timers.hpp"
 #include "worker.hpp"
@@ -37,28 +39,42 @@ static constinit spin_lock timers_lock;
 spin_lock& context_timers_lock() noexcept { return timers_lock; }
 
 static void take_timer_out(context_node& node) noexcept {
-    if (node.timers_of == nullptr) return;
+    // relaxed: written under the node's lock, which the mark has taken: see start_deadline().
+    const runtime_core* const timers_of = node.timers_of.load(std::memory_order_relaxed);
+    if (timers_of == nullptr) return;
     const worker* here = current_worker();
-    const bool they_stay = here != nullptr && &here->core == node.timers_of;
+    const bool they_stay = here != nullptr && &here->core == timers_of;
     if (!they_stay) timers_lock.lock();
     if (node.timer.heap != nullptr) node.timer.heap->remove(node.timer);
     if (!they_stay) timers_lock.unlock();
 }
 
+static void leave_parents(context_node& node) noexcept {
+    unlink_child(node.links[0], node.parent);
+    unlink_child(node.links[1], node.second);
+}
+
+/// One reference fewer. If that was the last, `node` comes onto the list of those that end.
+static void drop(context_node* node, context_node*& ending) noexcept {
+    // acq_rel: what other holders did with the node happens before its end.
+    if (node == nullptr || node->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    node->cancel_next = ending;
+    ending = node;
+}
+
 void context_node::unref() noexcept {
-    context_node* node = this;
-    while (node != nullptr) {  // a chain of last references ends without recursion
-        // acq_rel: what other holders did with the node happens before its end.
-        if (node->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    context_node* ending = nullptr;
+    drop(this, ending);
+    while (ending != nullptr) {  // a chain, or a tree, of last references ends without recursion
+        context_node* const node = ending;
+        ending = node->cancel_next;
         assert(node->members == nullptr && "X3: a member's context has ended");
         take_timer_out(*node);
-        unlink_child(node->links[0], node->parent);
-        unlink_child(node->links[1], node->second);
-        context_node* above = node->parent;
-        if (node->second != nullptr) node->second->unref();
+        leave_parents(*node);
+        drop(node->parent, ending);
+        drop(node->second, ending);
         delete node->value;
         delete node;
-        node = above;
     }
 }
 
@@ -81,6 +97,27 @@ static void link_child(child_link& link, context_node& child, context_node& owne
     owner.children = &link;
 }
 
+enum class marked : unsigned char { before, now, now_and_all };
+
+/// Step 1. now_and_all: nothing hangs at the node, and from now on nothing will; so 2 to 4 are done, too.
+static marked mark_cancelled(context_node& node, std::error_code err, std::error_code cause) noexcept {
+    node.lock.lock();
+    // relaxed: written under this lock only.
+    const bool first =
+        !node.cancelled.load(std::memory_order_relaxed) && node.what != context_node::kind::shield;
+    bool bare = false;
+    if (first) {
+        node.err = err;
+        node.cause = cause;
+        node.cancelled.store(true);  // seq_cst: pairs with arm(): flag then words here, word then flag there
+        bare = node.members == nullptr && node.children == nullptr && node.done.empty() &&
+               node.second == nullptr &&
+               node.timers_of.load(std::memory_order_relaxed) == nullptr;  // relaxed: under this lock
+    }
+    node.lock.unlock();
+    return !first ? marked::before : bare ? marked::now_and_all : marked::now;
+}
+
 /// Links `child` below `owner`, or marks it as its owner is marked (C2).
 static void attach(child_link& link, context_node& child, context_node& owner) noexcept {
     owner.lock.lock();
@@ -92,22 +129,34 @@ static void attach(child_link& link, context_node& child, context_node& owner) n
         mark_cancelled(child, owner.err, owner.cause);
 }
 
-context_node* make_child(context_node* parent, std::source_location at) {
+context_node* make_child(context_node* parent, std::source_location at, context_node* second) {
     auto* child = new context_node(at);
-    if (parent != nullptr) {
-        parent->ref();
-        child->parent = parent;
-        child->deadline = parent->deadline;
-        attach(child->links[0], *child, *parent);
+    child->parent = parent;
+    child->second = second;
+    for (context_node* owner : {parent, second}) {
+        if (owner == nullptr) continue;
+        owner->ref();
+        child->deadline = std::min(child->deadline, owner->deadline);
     }
+    if (parent != nullptr) attach(child->links[0], *child, *parent);
+    if (second == nullptr) return child;
+    attach(child->links[1], *child, *second);
+    // Cancelled by its parent before it stood in the other's list: step 4 has missed that. (acquire: pairs with the
+    // store of the flag. The lock in attach() orders the two: a step 4 that comes after it finds the link.)
+    if (child->cancelled.load(std::memory_order_acquire)) leave_parents(*child);
     return child;
 }
 
-void link_second(context_node& child, context_node& other) {
-    other.ref();
-    child.second = &other;
-    if (other.deadline < child.deadline) child.deadline = other.deadline;
-    attach(child.links[1], child, other);
+void start_deadline(context_node& node, nanoseconds_t when, const worker& here) {
+    node.timer.when = when;
+    node.timer.callback = &node;
+    current_timers().insert(node.timer);
+    node.lock.lock();
+    // relaxed, both: under this lock. A cancel that comes after it finds the timer; of one before it we see the flag.
+    node.timers_of.store(&here.core, std::memory_order_relaxed);
+    const bool dead = node.cancelled.load(std::memory_order_relaxed);
+    node.lock.unlock();
+    if (dead) take_timer_out(node);
 }
 
 bool join_members(context_node& node, task_block& task) noexcept {
@@ -139,20 +188,6 @@ void leave_members(task_block& task) noexcept {
     node->lock.lock();
     unlink_member(*node, task);
     node->lock.unlock();
-}
-
-bool mark_cancelled(context_node& node, std::error_code err, std::error_code cause) noexcept {
-    node.lock.lock();
-    // relaxed: written under this lock only.
-    const bool first =
-        !node.cancelled.load(std::memory_order_relaxed) && node.what != context_node::kind::shield;
-    if (first) {
-        node.err = err;
-        node.cause = cause;
-        node.cancelled.store(true);  // seq_cst: pairs with arm(): flag then words here, word then flag there
-    }
-    node.lock.unlock();
-    return first;
 }
 
 /// Step 2 for the members: true when some may be left. Who is claimed leaves the list (until finish() we own
@@ -200,6 +235,12 @@ static child_link* take_children(context_node& node) noexcept {
     return taken;
 }
 
+/// Step 4. `let_go`: by its only parent.
+static void leave_tree(context_node& node, bool let_go) noexcept {
+    if (!let_go) leave_parents(node);
+    take_timer_out(node);
+}
+
 static child_link* deliver(context_node& node) noexcept {
     winners won;
     for (bool more = true; more;) {
@@ -214,16 +255,17 @@ static child_link* deliver(context_node& node) noexcept {
 }
 
 bool cancel_tree(context_node& top, std::error_code err, std::error_code cause) noexcept {
-    if (!mark_cancelled(top, err, cause)) return false;
+    if (mark_cancelled(top, err, cause) == marked::before) return false;
     top.ref();
     top.cancel_next = nullptr;
     for (context_node* pending = &top; pending != nullptr;) {
         context_node* node = pending;
         pending = node->cancel_next;
+        leave_tree(*node, node != &top && node->second == nullptr);
         for (child_link* link = deliver(*node); link != nullptr;) {
             context_node* child = link->child;
             link = link->next;
-            if (mark_cancelled(*child, err, cause)) {
+            if (mark_cancelled(*child, err, cause) == marked::now) {
                 child->cancel_next = pending;
                 pending = child;
             } else {

@@ -8,8 +8,10 @@
 //   2  deliver: claim the waits of the members that are armed under this very context, pop and claim
 //      the done-waiters: at most 64 per hold of the lock, then finish them without it;
 //   3  unlink the children, with a reference on each that still lives; release the lock; mark each
-//      and put those that were not yet cancelled on the list; go on with 2 for the next.
-// Iterative: a chain of 100,000 contexts costs no stack.
+//      and put those that were not yet cancelled, and at which anything hangs, on the list; go on with 2 for the next;
+//   4  before 2, what is cancelled leaves the lists of its parents, and the heap of its timer, unless a parent
+//      has just let go of it in step 3. So a parent knows those children only that it still could cancel.
+// Iterative, and so is the end of a chain of last handles: 100,000 contexts in a row cost no stack.
 //
 //   X1  never two context locks at once: no order between them is needed;
 //   X2  a link is touched only under the lock of the node whose list it is in, or, once that node has
@@ -31,6 +33,8 @@
 #include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
+
+class worker;
 
 struct child_link {
     child_link* prev = nullptr;
@@ -66,15 +70,15 @@ struct context_node final : wait_object, timer_callback {
     task_block* members = nullptr;
     wait_list done;
     child_link* children = nullptr;
-    context_node* cancel_next = nullptr;  // the list of step 3
+    context_node* cancel_next = nullptr;  // the list of step 3; that of unref()
 
     context_node* parent = nullptr;  // referenced: for values, and so that links[0] has its list
-    child_link links[2];             // in the parent's list, and for with_context in the task's
-    context_node* second = nullptr;  // referenced: the owner of links[1]'s list
+    context_node* second = nullptr;  // referenced: of with_context() the task's, of merged() the other one
+    child_link links[2];             // in the parent's list, and in that of the second
 
     nanoseconds_t deadline = no_deadline;
     timer_node timer;
-    const runtime_core* timers_of = nullptr;  // the runtime whose timers have it: X5
+    std::atomic<const runtime_core*> timers_of{nullptr};  // the runtime whose timers have it: X5
     bool statement = false;  // of one statement: with_timeout(d, task), shielded(task); go() looks past it
     const void* key = nullptr;
     context_value* value = nullptr;
@@ -83,16 +87,16 @@ struct context_node final : wait_object, timer_callback {
 
 /// Cancels `node` and all below it. Returns whether this call did it. Threads: any.
 bool cancel_tree(context_node& node, std::error_code err, std::error_code cause) noexcept;
-/// Makes the flag of a root visible; the caller then scans the tasks.
-bool mark_cancelled(context_node& node, std::error_code err, std::error_code cause) noexcept;
 
 /// X5. Taken before a timer heap's own.
 spin_lock& context_timers_lock() noexcept;
 
-/// A child in the tree of `parent` (null: of nobody). Born cancelled under a cancelled parent.
-context_node* make_child(context_node* parent, std::source_location at);
-/// Also cancelled when `other` is.
-void link_second(context_node& child, context_node& other);
+/// A child in the tree of `parent` (null: of nobody), and also cancelled when `second` is. Born cancelled under a
+/// cancelled parent.
+context_node* make_child(context_node* parent, std::source_location at, context_node* second = nullptr);
+
+/// Puts the node's own deadline into the timers of this worker.
+void start_deadline(context_node& node, nanoseconds_t when, const worker& here);
 
 /// Membership: see X3. join_members is step 1 of a wait; false = the context is cancelled.
 bool join_members(context_node& node, task_block& task) noexcept;

@@ -241,13 +241,21 @@ void runtime_core::rest(nanoseconds_t deadline, long& pause_ns) noexcept {
     if (pause_ns < 1'000'000) pause_ns *= 2;
 }
 
+/// They are no reason to wait: only the cancel can bring their moment. (One whose moment has just come, and that has
+/// not had its turn yet, may find the root cancelled.)
+bool runtime_core::only_functions_left() const noexcept {
+    const std::int64_t tasks = live();
+    // relaxed: read after live(): while the runtime stops no new ones begin, so what is one of both then was it before.
+    return tasks != 0 && tasks == idle_functions.load(std::memory_order_relaxed);
+}
+
 bool runtime_core::wait_until_quiet(nanoseconds_t deadline, bool cancelling) noexcept {
     long pause_ns = 20'000;
     for (;;) {
         if (cancelling) cancel_root_tasks();
         // U2: visitors that start tasks are looked for before, those that wake tasks after.
         if (visitors_.load() == 0 && live() == 0 && visitors_.load() == 0) return true;
-        if (drivers->now() >= deadline) return false;
+        if (drivers->now() >= deadline || (!cancelling && only_functions_left())) return false;
         rest(deadline, pause_ns);
     }
 }

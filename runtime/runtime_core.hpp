@@ -6,7 +6,7 @@
 // Stopping, in phases
 //   1  stopping: the flag and the event are set; go() and spawns from plain threads are refused; whoever
 //      waits for stopping() goes on; scopes may still spawn;
-//   2  grace: until no task is left, or options.grace has passed;
+//   2  grace: until no task is left but functions that wait for the end of a context, or options.grace has passed;
 //   3  cancel: the root context and all below it; the slab is scanned every millisecond, since a task of
 //      the root arms by a plain store (X4), until no task is left or options.cancel_grace has passed;
 //   4  report what did not stop: which task, started where, waits where. run() then ends the process;
@@ -64,6 +64,8 @@ public:
     }  // relaxed: unpark() follows it
 
     std::int64_t live() const noexcept;
+    /// Of the tasks that live, those that wait for the end of a context only to run a function then (after_func.hpp).
+    std::atomic<std::int64_t> idle_functions{0};
 
     /// U2, while it lives.
     class visit {
@@ -118,6 +120,7 @@ private:
     void worker_thread(worker& self) noexcept;
     void wake(int sleeper) noexcept;
     void rest(nanoseconds_t deadline, long& pause_ns) noexcept;
+    bool only_functions_left() const noexcept;
     bool wait_until_quiet(nanoseconds_t deadline, bool cancelling) noexcept;
     void cancel_root_tasks() noexcept;
     void give_up_threads() noexcept;

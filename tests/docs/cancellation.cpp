@@ -1,8 +1,11 @@
 // The code of docs/cancellation.md, compiled and run.
+#include <runnel/after_func.hpp>
+#include <runnel/blocking.hpp>
 #include <runnel/channel.hpp>
 #include <runnel/context.hpp>
 #include <runnel/go.hpp>
 #include <runnel/scope.hpp>
+#include <runnel/stop_token.hpp>
 #include <runnel/sync.hpp>
 #include <runnel/testing.hpp>
 #include <runnel/time.hpp>
@@ -57,6 +60,31 @@ rn::task<> deliver(rn::sender<std::string> out, std::vector<std::string>& undeli
     }
 }
 
+// --- Other contexts, and std::stop_token ------------------------------------------------------------
+
+rn::task<> answer_one(rn::context request, rn::context server, int& given_up) {
+    const auto both = rn::merged(request, server);  // cancelled when either is, by its cause
+    rn::later undo = rn::after_func(
+        both.ctx,
+        [](int& count) -> rn::task<> {  // a task of its own, which may wait: it is not cancelled
+            (void)co_await rn::sleep_for(1ms);
+            ++count;
+        },
+        rn::borrow(given_up));
+    auto work = rn::with_context(both.ctx, rn::sleep_for(1s));
+    const auto done = co_await std::move(work);
+    if (done) undo.stop();  // says whether it came before the cancel
+}
+
+bool crunch(std::stop_token asked) { return !asked.stop_requested(); }  // knows nothing of contexts
+
+rn::task<> both_worlds(std::stop_token token) {
+    const rn::stop_token_context told(token);  // told.ctx() is cancelled when somebody asks the token
+    const rn::context_stop_token tell(told.ctx());
+    auto work = rn::with_context(told.ctx(), rn::blocking(crunch, tell.token()));
+    (void)co_await std::move(work);
+}
+
 // --- At the end ------------------------------------------------------------------------------------
 
 struct journal {
@@ -96,6 +124,20 @@ rn::task<> everything() {
     postmen.cancel();
     (void)co_await postmen.join();
     rn::testing::expect(undelivered.size() == 2 && in.len() == 1, "nothing is lost");
+
+    int given_up = 0;
+    const auto server = rn::with_cancel(rn::background());
+    rn::task_set answers_under_way;
+    answers_under_way.spawn(answer_one, rn::background(), server.ctx, rn::borrow(given_up));
+    answers_under_way.spawn(answer_one, rn::with_timeout(rn::background(), 1ms).ctx, server.ctx,
+                            rn::borrow(given_up));
+    (void)co_await rn::sleep_for(100ms);
+    rn::testing::expect(given_up == 1, "the request is over");
+    server.cancel();
+    (void)co_await answers_under_way.join();
+    (void)co_await rn::sleep_for(100ms);
+    rn::testing::expect(given_up == 2, "the server is");
+    co_await both_worlds(std::stop_token());
 
     journal log;
     rn::task_set sessions;

@@ -11,8 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "runtime/context_node.hpp"
-#include "support/build_kind.hpp"
+#include "support/contexts.hpp"
 #include "support/counted.hpp"
 #include "support/dies.hpp"
 #include "support/level.hpp"
@@ -20,21 +19,13 @@
 
 namespace rn = runnel;
 using namespace std::chrono_literals;
+using support::children_of;
 using support::run_on;
 
 namespace {
 
 rn::context_key<std::string> user;
 rn::context_key<int> number;
-
-std::size_t children_of(const rn::context& ctx) {
-    rn::detail::context_node& node = *rn::detail::context_access::node(ctx);
-    node.lock.lock();
-    std::size_t count = 0;
-    for (const rn::detail::child_link* link = node.children; link != nullptr; link = link->next) ++count;
-    node.lock.unlock();
-    return count;
-}
 
 // --- Without a runtime ------------------------------------------------------------------------------
 
@@ -177,26 +168,6 @@ TEST_CASE("context: a child that goes leaves its parent: no growth") {
         CHECK(children_of(top.ctx) == 1);
     }
     CHECK(children_of(top.ctx) == 0);
-}
-
-TEST_CASE("context: a chain of 100,000 is cancelled, and goes, without a deep stack") {
-    const auto top = rn::with_cancel(rn::background());
-    rn::context last = top.ctx;
-    for (int i = 0; i < 100'000; ++i) last = rn::with_cancel(last).ctx;
-    CHECK(top.cancel());
-    CHECK(last.cancelled());
-    last = rn::context();
-    CHECK(children_of(top.ctx) == 0);
-}
-
-TEST_CASE("context: 100,000 children of one parent are cancelled") {
-    const auto top = rn::with_cancel(rn::background());
-    std::vector<rn::context> all;
-    for (int i = 0; i < 100'000; ++i) all.push_back(rn::with_cancel(top.ctx).ctx);
-    top.cancel();
-    long cancelled = 0;
-    for (const rn::context& each : all) cancelled += each.cancelled();
-    CHECK(cancelled == 100'000);
 }
 
 TEST_CASE("context: trees that threads grow, cancel and drop at once end all cancelled or all dropped") {

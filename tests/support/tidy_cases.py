@@ -7,6 +7,10 @@ def function(lines):
     return "// long: a function.\nint f() {\n" + "    g();\n" * (lines - 2) + "}\n"
 
 
+def conforming(row):
+    return f"# a page\n\n| Go's test | the rule | ours |\n|---|---|---|\n{row}\n"
+
+
 def await_in(statement):
     """A coroutine whose line 3 starts the statement."""
     return f"// a: an example.\ntask<> f() {{\n    {statement}\n}}\n"
@@ -32,7 +36,7 @@ void run() {
     "io/include/runnel/tcp.hpp": LIGHT.format("tcp") + "class alignas(64) a {\n" + "    int x;\n" * 70 + "};\n",
     "io/tcp.cpp": "// tcp: sockets.\n#include <liburing.h>\n#include <runnel/detail/seam.hpp>\n",
     "examples/meson.build": "executable('echo', 'echo.cpp')\n",
-    "meson.build": "files('worker.cpp', 'tcp.cpp', 'a.cpp')\n",
+    "meson.build": "files('worker.cpp', 'tcp.cpp', 'a.cpp', 'go_test.cpp')\n",
     "examples/echo.cpp": """// echo: an example.
 task<> echo() {
     auto f = [x] { return x; };
@@ -60,6 +64,20 @@ task<> echo() {
     auto h = co_await f() ? g(1) : g(2);  // g++12-ok: an int
     for (agg a{1}; co_await b();) use(a);
 }
+""",
+    "tests/io/go_test.cpp": '''TEST_CASE("Go: (a) rule") {
+}
+TEST_CASE("Go: a name "
+          "in two pieces") {
+}
+''',
+    "docs/conformance.md": """# a page
+Text with a | in it.
+
+| Go's test | the rule | ours |
+|---|---|---|
+| a_test.go: TestA | x | `Go: (a) rule` (go_test.cpp), `Go: a name in two pieces` (go_test.cpp) |
+| a_test.go: TestB | x | none: no reason |
 """,
     "README.md": """# made up
 <!-- code: examples/echo.cpp -->
@@ -107,6 +125,12 @@ BAD = [
     ("documented_code", "docs/a.md", "<!-- code: examples/echo.cpp -->\n```cpp\nint z = x ? 1 : 3;\n```\n", 2),
     ("documented_code", "docs/a.md", "<!-- code: examples/b.cpp -->\n```cpp\nint z;\n```\n", 2),
     ("documented_code", "docs/a.md", "<!-- code: runtime/worker.cpp -->\n```cpp\nvoid run() {\n```\n", 2),
+    ("conformance", "docs/conformance.md", conforming("| TestA | x | `Go: a rule` (go_test.cpp) |"), 5),
+    ("conformance", "docs/conformance.md", conforming("| TestA | x | `Go: (a) rule` (tcp.cpp) |"), 5),
+    ("conformance", "docs/conformance.md", conforming("| TestA | x | `Go: (a) rule` |"), 5),
+    ("conformance", "docs/conformance.md", conforming("| TestA | x | `Go: (a) rule` (go_test.cpp) and more |"), 5),
+    ("conformance", "docs/conformance.md", conforming("| TestA | x | none: |"), 5),
+    ("conformance", "docs/conformance.md", conforming("| TestA | none: it is so |"), 5),
     ("listed", "tests/io/b_test.cpp", "int main() {}\n", 1),
     ("awaits", "examples/a.cpp", await_in("co_await run([s] { return s.size(); });"), 3),
     ("awaits", "examples/a.cpp", await_in("co_await run([=] { return s.size(); });"), 3),

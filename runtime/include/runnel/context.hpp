@@ -10,8 +10,8 @@
 //   C1  cancelled is for ever, and level-triggered: it is checked before each wait;
 //   C2  the parent is cancelled before its children; a child of a cancelled parent is born cancelled;
 //   C3  a wait that already has its value keeps it: cancelling never loses one;
-//   C4  cancelling runs no user code and holds one lock at a time, so it may be called anywhere;
-//   C5  a context removes itself from its parent when its last handle goes: no growth.
+//   C4  cancelling runs no user code and holds no locks of two contexts at a time, so it may be called anywhere;
+//   C5  a context removes itself from its parents when it is cancelled, or its last handle goes: no growth.
 //
 // Not taken: a token parameter on every operation (Asio, libunifex): forgotten once, a wait cannot be
 // ended. Cancelling by an exception out of co_await (Trio, Kotlin): here an error ends the loop.
@@ -80,14 +80,15 @@ public:
     bool cancelled() const noexcept;
     /// Why: errc::cancelled, deadline_exceeded or stopping; a false error while it is not cancelled.
     std::error_code err() const noexcept;
-    /// What was given to cancel(), or err(): of this context or of the ancestor that was cancelled.
+    /// What was given to cancel(), or err(): of this context or of the ancestor that was cancelled; of who came first.
     std::error_code cause() const noexcept;
     /// The earliest deadline of this context and its ancestors.
     std::optional<clock::time_point> deadline() const noexcept;
     /// Waits for the end of this context. A select case.
     done_operation done() const noexcept { return done_operation(node_); }
 
-    /// The value that the nearest with_value() set for this key, or nullptr. O(depth).
+    /// The value that the nearest with_value() set for this key, or nullptr. Cost: O(depth); where a context has two
+    /// parents (merged(), with_context()), that for each of them.
     template <class T>
     const T* value(const context_key<T>& key) const noexcept {
         return static_cast<const T*>(find(&key));
@@ -130,9 +131,14 @@ context background() noexcept;
 
 // `at`, here and below, is what a report of leaks tells of the context (leak_report() of the options).
 
-/// A child of `parent` that can be cancelled alone. Throws std::bad_alloc. Cost: one allocation, one lock.
+/// A child of `parent` that can be cancelled alone: Go's WithCancel, and WithCancelCause, for cancel() takes a cause.
+/// Returns  it, and how to cancel it. Under a cancelled parent it is born cancelled, with the parent's cause.
+/// Throws   std::bad_alloc.
+/// Threads  any, also outside a runtime.
+/// Cost     one allocation, one lock.
 cancellable with_cancel(const context& parent, std::source_location at = std::source_location::current());
-/// A child that cancels itself with errc::deadline_exceeded (its cause: `cause`, when given).
+/// A child that cancels itself with errc::deadline_exceeded (its cause: `cause`, when given): Go's WithDeadline and
+/// WithDeadlineCause, WithTimeout and WithTimeoutCause. What is cancelled earlier takes its deadline out of the timers.
 /// Threads  inside a runtime, whose timers have the deadline; check()ed. (What has passed already, or comes after a
 ///          deadline of `parent`, needs none.) The context itself may go anywhere.
 cancellable with_deadline(const context& parent, clock::time_point when, std::error_code cause = {},
@@ -141,6 +147,14 @@ template <class Rep, class Period>
 cancellable with_timeout(const context& parent, std::chrono::duration<Rep, Period> in,
                          std::error_code cause = {},
                          std::source_location at = std::source_location::current());
+/// A context that is cancelled as soon as `a` or `b` is, with the cause of the first, or by its own cancel(). Its
+/// deadline is the earlier of theirs; its values are those of `a`, and then those of `b`.
+/// Order    it is cancelled after the one that cancels it (C2).
+/// Threads  any, also outside a runtime.
+/// Cost     one allocation, two locks. Cancelled, or dropped, it leaves both: whichever lives on keeps nothing of it.
+cancellable merged(const context& a, const context& b,
+                   std::source_location at = std::source_location::current());
+
 /// The values of `parent`, without its cancellation and deadline.
 context without_cancel(const context& parent, std::source_location at = std::source_location::current());
 
@@ -170,6 +184,7 @@ struct context_value_of final : context_value {
     const void* get() const noexcept override { return &value; }
     T value;
 };
+/// Takes over `value`, also when it throws.
 context make_value_context(const context& parent, const void* key, context_value* value,
                            std::source_location at);
 
