@@ -108,6 +108,23 @@ TEST_CASE("scope: if_free() starts nothing when there is no place and destroys w
     CHECK(counted::errors() == 0);
 }
 
+TEST_CASE("scope: a closure and arguments that rn::from() names are moved into the child") {
+    in_virtual_time([]() -> rn::task<> {
+        int sum = 0;
+        auto adds = [&sum, own = std::make_unique<int>(1)](std::unique_ptr<int> given) -> rn::task<> {
+            sum += *own + *given;
+            co_return;
+        };
+        auto given = std::make_unique<int>(2);
+        rn::scope s;
+        const auto started = co_await s.when_free().spawn(rn::from(adds), rn::from(given));
+        CHECK(started);
+        CHECK_FALSE(given);
+        CHECK(co_await s.join());
+        CHECK(sum == 3);
+    });
+}
+
 TEST_CASE("scope: spawn() waits for nobody but what it starts counts") {
     in_virtual_time([]() -> rn::task<> {
         rn::event door;

@@ -184,7 +184,7 @@ public:
     /// `co_await s.when_free().spawn(f, args…)`: starts the child as soon as there are fewer than the limit. A select
     /// case.
     /// Returns       done; errc::cancelled and its like, when the scope is cancelled or the wait ended: then `f` and
-    ///               `args` have been destroyed unrun.
+    ///               `args`, which were moved in by the call (out of rn::from(x), too), have been destroyed unrun.
     /// Cancellation  a cancel point on every call.
     /// Order         first come, first served: the place of a child that has ended goes to who waits longest.
     /// Threads       as spawn(). Children of one scope that all wait for places in it wait for each other.
