@@ -105,8 +105,7 @@ static void give_places(scope_state& state, claimed_tasks& woken) noexcept {
     while (state.has_place()) {
         const wait_node* const next = state.for_place.pop_front();
         if (next == nullptr) return;
-        if (woken.claim_popped(*next))  // relaxed: under the lock, which join() takes too
-            state.children.fetch_add(1, std::memory_order_relaxed);
+        if (woken.claim_popped(*next)) state.fill_place();
     }
 }
 
@@ -170,20 +169,19 @@ std::error_code why_cancelled(scope_state& of) noexcept { return context_access:
 
 std::error_code take_place(scope_state& in) noexcept {
     if (const std::error_code refused = why_cancelled(in)) return refused;
-    late_wake none;
     in.lock.lock();
-    const bool taken = place_case(in).try_now(none);
+    const bool free = in.has_place();
+    if (free) in.fill_place();
     in.lock.unlock();
-    return taken ? std::error_code() : make_error_code(errc::not_available);
+    return free ? std::error_code() : make_error_code(errc::not_available);
 }
 
 wait_object* place_case::object() noexcept { return in_; }
 
 bool place_case::try_now(late_wake&) noexcept {
-    if (!in_->has_place()) return false;
-    // relaxed: under the lock, which join() takes too.
-    in_->children.fetch_add(1, std::memory_order_relaxed);
-    return true;
+    const bool free = in_->has_place();
+    if (free) in_->fill_place();
+    return free;
 }
 
 void place_case::enlist(task_block& task, std::uint64_t ticket) noexcept {

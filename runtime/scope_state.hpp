@@ -31,6 +31,8 @@ struct scope_state : wait_object {
         // relaxed: only spawn() counts without the lock, and that may exceed the limit.
         return count_in(children.load(std::memory_order_relaxed)) < limit;
     }
+    /// L. Counts one more. relaxed: under the lock, which join() takes too.
+    void fill_place() noexcept { children.fetch_add(1, std::memory_order_relaxed); }
 
     std::atomic<std::size_t> children{0};
     std::atomic<bool> joined{false};  // since the last child was started

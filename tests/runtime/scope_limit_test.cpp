@@ -3,6 +3,7 @@
 #include <runnel/go.hpp>
 #include <runnel/scope.hpp>
 #include <runnel/select.hpp>
+#include <runnel/semaphore.hpp>
 #include <runnel/sync.hpp>
 #include <runnel/testing.hpp>
 
@@ -429,6 +430,43 @@ TEST_CASE("child: a scope ends while a task waits for a place" * doctest::skip()
 TEST_CASE("scope: that it ends while a task waits for a place in it is said aloud") {
     CHECK(support::aborts_saying("child: a scope ends while a task waits for a place",
                                  "scope: ends while a task waits for a place in it"));
+}
+
+// --- As Go's errgroup -----------------------------------------------------------------------------------
+
+TEST_CASE("scope: as in Go, TryGo finds as many places as there are, and a limit may be changed in between") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::semaphore turns(0);
+        const auto child = [&]() -> rn::task<> { (void)co_await turns.acquire(); };
+        rn::scope g;
+        for (const int limit : {42, 1, 0}) {
+            g.set_limit(static_cast<std::size_t>(limit));
+            for (int i = 0; i < limit; ++i) CHECK(g.if_free().spawn(child));
+            for (int i = 0; i < 3; ++i) CHECK_FALSE(g.if_free().spawn(child));
+            turns.release(static_cast<std::uint64_t>(limit));
+            CHECK(co_await g.join());
+        }
+    });
+}
+
+TEST_CASE(
+    "scope: as in Go, join() gives the first error again and again, and it is the cause of the cancel") {
+    in_virtual_time([]() -> rn::task<> {
+        const auto gives = [](std::error_code error) -> rn::task<std::error_code> { co_return error; };
+        rn::scope good;
+        good.spawn(gives, std::error_code());
+        CHECK(co_await good.join());
+        CHECK_FALSE(good.ctx().cancelled());  // unlike Go's: it may be filled again
+        rn::scope bad;
+        bad.spawn(gives, make_error_code(rn::errc::full));
+        const auto first = co_await bad.join();
+        CHECK(first.error() == rn::errc::full);
+        CHECK(bad.ctx().cause() == rn::errc::full);
+        CHECK(bad.if_free().spawn(gives, std::error_code()).error() == rn::errc::cancelled);
+        bad.spawn(gives, std::error_code());
+        const auto again = co_await bad.join();
+        CHECK(again.error() == rn::errc::full);
+    });
 }
 
 TEST_CASE("scope: on many workers the limit holds, and every child runs") {
