@@ -231,23 +231,27 @@ TEST_CASE("result_set: by every schedule each result is given once, whoever asks
 TEST_CASE(
     "result_set: results that nobody takes die with it, joined or left, and those that come later at once") {
     counted::reset();
-    run_on(2, []() -> rn::task<> {
+    in_virtual_time([]() -> rn::task<> {
         const auto gives = [](rn::clock::duration time) -> rn::task<counted> {
             co_await rn::shielded(rn::sleep_for(time));
             co_return counted(1);
         };
-        const auto leaves = [&](bool with_child) -> rn::task<> {
+        const auto leaves = [&](bool with_children) -> rn::task<> {
             {
                 rn::result_set<counted> set;
                 for (int i = 0; i < 3; ++i) set.spawn(gives, 0ms);
                 CHECK(co_await set.join());
                 CHECK(counted::live() == 3);
-                if (with_child) set.spawn(gives, 5ms);
+                if (with_children)
+                    for (const auto time : {5ms, 50ms}) set.spawn(gives, time);
             }
             CHECK(counted::live() == 0);
         };
         co_await rn::go(leaves, false);
-        co_await rn::go(leaves, true);
+        auto left = rn::go(leaves, true);
+        co_await rn::sleep_for(10ms);
+        CHECK(counted::live() == 0);  // one child has ended since, and one lives
+        co_await left;
         CHECK(counted::live() == 0);
     });
     CHECK(counted::errors() == 0);
