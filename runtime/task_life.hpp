@@ -40,6 +40,9 @@ void release_hold(task_block& heir) noexcept;
 /// The halves of a scope's child. Implemented in scope.cpp.
 void note_end_of_child(task_block& task, const task_end_base& end, promise_base& promise) noexcept;
 void end_child(task_block& task) noexcept;
+/// After a cancel, a task that ends with such an error has not failed: it only says that it was cancelled, or that
+/// another one was.
+bool says_cancelled(std::error_code error) noexcept;
 /// A branch of when_all has no frame of its own to destroy: its second half. Implemented in fork.cpp.
 void arrive_late(task_block& branch_task) noexcept;
 

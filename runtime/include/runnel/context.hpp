@@ -188,7 +188,8 @@ struct context_value_of final : context_value {
 context make_value_context(const context& parent, const void* key, context_value* value,
                            std::source_location at);
 
-enum class swap_kind : unsigned char { add, shield, deadline };
+/// child: what runs in it may cancel it, and ends nobody else.
+enum class swap_kind : unsigned char { add, shield, deadline, child };
 
 /// Runs something under another context: makes it and swaps it in when that starts, so that what is around it
 /// is already in force, and swaps it out at the end.
