@@ -91,6 +91,7 @@ runtime_core::runtime_core(const options& how, in_outer_loop)
 }
 
 runtime_core::~runtime_core() {
+    loop.reset();                  // before its worker
     context_timers_lock().lock();  // X5
     workers.clear();
     context_timers_lock().unlock();
