@@ -47,32 +47,50 @@ private:
 };
 }
 
-task_block& begin_block(runtime_core& core, context_node& under, task_kind kind) {
-    worker* here = current_worker();
-    const bool ours = here != nullptr && &here->core == &core;
+/// Of no runtime yet.
+static task_block& fresh_block(worker* here, context_node& under, task_kind kind) {
     task_block& task = allocate_block(here != nullptr ? &here->blocks : nullptr);
-    if (!under.scanned() && kind != task_kind::child) under.ref();  // a child: V3 of scope.cpp
     // relaxed: the queue that the task goes into publishes it.
     task.ctx.store(&under, std::memory_order_relaxed);
-    task.runtime.store(&core, std::memory_order_relaxed);
     end_unparked(task);  // the block's last task may have been woken
     task.kind = kind;
     task.ended = false;
     task.left_scopes = false;
     task.routed = false;
-    task.counted = core.counts != nullptr;
+    task.counted = false;
     task.refused = 0;
     task.pinned = task_block::anywhere;
     task.joiner = nullptr;
     task.holds.store(1, std::memory_order_relaxed);  // relaxed: see ctx above
     task.id = next_id(here);
-    if (ours)
+    return task;
+}
+
+static void belong_to(runtime_core& core, worker* here, task_block& task) noexcept {
+    task.runtime.store(&core, std::memory_order_relaxed);  // relaxed: as its context
+    task.counted = core.counts != nullptr;
+    if (here != nullptr && &here->core == &core)
         here->counts.started.add();
     else
         core.outside_started.fetch_add(1,
                                        std::memory_order_relaxed);  // relaxed: exact once all is quiet (U1)
+}
+
+task_block& begin_block(runtime_core& core, context_node& under, task_kind kind) {
+    worker* here = current_worker();
+    task_block& task = fresh_block(here, under, kind);
+    if (!under.scanned() && kind != task_kind::child) under.ref();  // a child: V3 of scope.cpp
+    belong_to(core, here, task);
     return task;
 }
+
+task_block& begin_thread_block(context_node& under) {
+    task_block& task = fresh_block(nullptr, under, task_kind::thread);
+    task.routed = true;
+    return task;
+}
+
+void attach_thread_block(runtime_core& core, task_block& task) noexcept { belong_to(core, nullptr, task); }
 
 /// Destroys the frame of a task that has ended, and with it what the task was given: while it still runs here
 /// and belongs to its context (G1), and so that destructors can tell how it ended.
@@ -322,8 +340,10 @@ void drop_handle(task_block& of) noexcept {
 }
 
 bool join_on_thread(join_case& end, task_block& of) {
+    wait_case* const only = &end;
     // relaxed: set when it was started. The runtime may be gone, or none be told any more, if the task has ended.
-    return wait_on_thread(end, of.runtime.load(std::memory_order_relaxed)) == 0;
+    runtime_core* const core = of.runtime.load(std::memory_order_relaxed);
+    return wait_on_thread(&only, 1, choice::in_order, nullptr, core) == 0;
 }
 
 wait_object& refused_object() noexcept {
