@@ -423,4 +423,101 @@ TEST_CASE("permit: its misuse is found out") {
         "it holds no place"));
 }
 
+// --- On real threads -------------------------------------------------------------------------------
+
+struct shares {
+    std::atomic<long> sent{0};
+    std::atomic<long> sum{0};
+    std::atomic<bool> over{false};
+};
+
+rn::task<> reserve_and_use(rn::sender<long> out, int rounds, shares& all) {
+    for (int i = 1; i <= rounds; ++i) {
+        auto place = co_await rn::with_timeout(i % 5 == 0 ? 1us : 1s, out.reserve());
+        if (!place) {
+            CHECK(place.error() == rn::errc::timed_out);
+            continue;
+        }
+        if (i % 7 == 0) continue;  // given back
+        if (i % 3 == 0) (void)co_await rn::yield();
+        CHECK(place->send(i));
+        all.sent += i;
+    }
+}
+rn::task<> send_many(rn::sender<long> out, int rounds, shares& all) {
+    for (int i = 1; i <= rounds; ++i) {
+        auto sent = co_await out.send(long{i});
+        CHECK(sent);
+        all.sent += i;
+    }
+}
+rn::task<> receive_all(rn::receiver<long> in, shares& all) {
+    for (auto n = co_await in.recv(); n; n = co_await in.recv()) all.sum += *n;
+}
+rn::task<> change_capacity(rn::weak_sender<long> of, shares& all) {
+    for (std::size_t i = 0; !all.over; ++i) {
+        of.set_capacity(1 + i % 3);
+        (void)co_await rn::sleep_for(20us);
+    }
+}
+
+TEST_CASE("permit: on real threads nothing is lost and every place comes back") {
+    const int rounds = scaled(2'000, 100'000);
+    shares all;
+    on_workers(3, [&]() -> rn::task<> {
+        auto [out, in] = rn::make_channel<long>(2);
+        auto changes = rn::go(change_capacity, rn::weak_sender<long>(out), rn::borrow(all));
+        rn::task_set receivers;
+        rn::task_set senders;
+        for (int i = 0; i < 2; ++i) {
+            receivers.spawn(receive_all, in.share(), rn::borrow(all));
+            senders.spawn(reserve_and_use, out.share(), rounds, rn::borrow(all));
+            senders.spawn(send_many, out.share(), rounds, rn::borrow(all));
+        }
+        auto last = co_await out.reserve();
+        auto ended = co_await senders.join();
+        CHECK(ended);
+        all.over = true;
+        (void)co_await changes;
+        out.reset();
+        CHECK(in.closed());
+        CHECK(last->send(1));
+        all.sent += 1;
+        ended = co_await receivers.join();
+        CHECK(ended);
+        CHECK(in.stats().reserved == 0);
+        CHECK(in.stats().items == 0);
+    });
+    CHECK(all.sum == all.sent);
+}
+
+TEST_CASE("permit: threads of the program use permits while the receivers go and the channel is closed") {
+    const int rounds = scaled(200, 10'000);
+    for (int round = 0; round < rounds; ++round) {
+        counted_move_only::reset();
+        std::atomic<int> received{0};
+        int undelivered = 0;
+        int sent = 0;
+        {
+            auto [out, in] =
+                rn::make_channel<counted_move_only>(rn::channel_options<counted_move_only>(4).on_drop(
+                    [&](counted_move_only&&, rn::dropped) { ++undelivered; }));
+            std::vector<rn::permit<counted_move_only>> places;
+            for (int i = 0; i < 4; ++i) places.push_back(*out.try_reserve());
+            std::thread receives([from = std::move(in), &received]() mutable {
+                for (int i = 0; i < 2; ++i)
+                    if (from.try_recv()) ++received;
+                from.reset();
+            });
+            std::thread closes([to = std::move(out)] { to.close(); });
+            for (auto& place : places) sent += place.emplace(1) ? 1 : 0;
+            receives.join();
+            closes.join();
+        }
+        CHECK(sent == received + undelivered);
+        CHECK(counted_move_only::live() == 0);
+        CHECK(counted_move_only::errors() == 0);
+    }
+}
+
 }
