@@ -22,8 +22,9 @@
 // the ring holds more than it should until so much has been received.
 //
 //   K1  while a receiver waits whose wait is not over, the ring is empty and no other task waits to
-//       send; while a sender waits, or a reserver, the ring has no room but for the places that are held. (One select may wait for both at once: it cannot
-//       meet itself, because it tries all its cases before it queues for any.)
+//       send a value; while a sender waits, or a reserver, the ring has no room but for the places that are held.
+//       (One select may wait for both at once: it cannot meet itself, because it tries all its cases before it
+//       queues for any.)
 //   K2  under the lock runs nothing of the user's but the nothrow move of a T and the end of the empty
 //       T that it leaves in the ring. Values that nobody wants die without the lock, and hooks run without it;
 //   K3  closed is for ever; the cause is written before the flag and never again;

@@ -13,8 +13,8 @@
 //
 //   P1  values and held places together never exceed the room of the ring, in memory too: so a permit cannot fail. They
 //       do exceed a capacity that was lowered meanwhile;
-//   P2  the slot of who waits for a place is null once it has one (V1), and else a mark: it is still wanted, or there are
-//       none;
+//   P2  the slot of who waits for a place is null once it has one (V1), and else a mark: it is still wanted, or there
+//       are none;
 //   P3  values may come as long as a place is held, closed or not: who gives the last one up, or uses it, after the
 //       close wakes the receivers that the close has left waiting;
 //   P4  places are served with sends, first come first served. But a send for which a receiver waits needs no place, so

@@ -50,9 +50,9 @@ void unhandled_in_scope(std::source_location scope, std::exception_ptr what) noe
 task_block& begin_thread_block(context_node& under);
 /// From now on until end_block() it is one of this runtime's, which does not go meanwhile.
 void attach_thread_block(runtime_core& core, task_block& task) noexcept;
-/// Waits on a plain thread for one of `cases`: its index; or a wait code when the runtime gave up its tasks. `lists` may
-/// be null when there is one. `core`: null, or the runtime that has what is waited for. It must be there while that is
-/// not ready (looked at under the lock of its object), and is then there until the return.
+/// Waits on a plain thread for one of `cases`: its index; or a wait code when the runtime gave up its tasks. `lists`
+/// may be null when there is one. `core`: null, or the runtime that has what is waited for. It must be there while that
+/// is not ready (looked at under the lock of its object), and is then there until the return.
 /// Throws std::bad_alloc. check()s that it is a plain thread.
 unsigned wait_on_thread(wait_case* const* cases, std::size_t count, choice order, const wait_cases* lists,
                         runtime_core* core);

@@ -4,8 +4,8 @@
 // queues, is claimed by the same CAS, and a dump shows it. What is different:
 //
 //   1  it is in no run queue: finish() wakes it where it sleeps, on a futex in its stack;
-//   2  it has no context: nothing refuses its wait, nor ends it early, but a runtime that gives up its tasks when it is
-//      the end of one of them that the thread waits for;
+//   2  it has no context: nothing refuses its wait, nor ends it early, but a runtime that gives up its tasks, when it
+//      is the end of one of them that the thread waits for;
 //   3  its deadlines stand in timers of its own, which it fires itself: its sleep ends at the earliest.
 //
 //   L1  the block is taken before any lock, for that may fail; it is attached to a runtime under the locks, for only

@@ -1,8 +1,8 @@
 // Permits against a slow and obvious model of them, in random programs under random schedules.
 //
-// Each seed is a program and a schedule: a few tasks that send, receive, reserve, select, use permits and give them back,
-// change the capacity, close, give their end up, and cancel one another. A task tells the model what it does right before
-// it does it, so the model knows how each operation must end, in whatever order the tasks go on.
+// Each seed is a program and a schedule: a few tasks that send, receive, reserve, select, use permits and give them
+// back, change the capacity, close, give the receiver up, and cancel one another. A task tells the model what it does
+// right before it does it, so the model knows how each operation must end, in whatever order the tasks go on.
 #include <doctest/doctest.h>
 #include <runnel/channel.hpp>
 #include <runnel/context.hpp>

@@ -446,7 +446,8 @@ rn::task<> reserve_and_use(rn::sender<long> out, int rounds, shares& all) {
 }
 rn::task<> send_many(rn::sender<long> out, int rounds, shares& all) {
     for (int i = 1; i <= rounds; ++i) {
-        auto sent = co_await out.send(long{i});
+        const long value = i;
+        auto sent = co_await out.send(value);
         CHECK(sent);
         all.sent += i;
     }

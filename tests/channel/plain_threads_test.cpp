@@ -51,7 +51,7 @@ void await_senders(const End& end, std::size_t count) {
 // --- Channels --------------------------------------------------------------------------------------
 
 TEST_CASE("block_on: a plain thread sends to a task and receives from it") {
-    for (std::size_t capacity : {0, 1, 3}) {
+    for (std::size_t capacity : {0U, 1U, 3U}) {
         auto [out, questions] = rn::make_channel<int>(capacity);
         auto [answers, in] = rn::make_channel<int>(capacity);
         rn::runtime runtime(support::workers(2));
@@ -275,7 +275,7 @@ TEST_CASE("block_on: a simulated task that wakes a thread of the program is foun
 
 TEST_CASE("block_on: threads and tasks at the same channel lose nothing and keep each sender's order") {
     const int each = scaled(400, 30'000);
-    for (std::size_t capacity : {0, 2}) {
+    for (std::size_t capacity : {0U, 2U}) {
         auto [out, in] = rn::make_channel<std::pair<int, int>>(capacity);
         rn::runtime runtime(support::workers(2));
         std::vector<std::vector<std::pair<int, int>>> got(4);

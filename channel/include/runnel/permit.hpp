@@ -4,8 +4,8 @@
 //   if (!place) co_return;
 //   place->send(next_message());                  // never waits
 //
-// For who must not be left with a value that it cannot pass on: first the place, then the value. Also for callbacks of C
-// libraries, and whoever else cannot wait: a permit may be used by any thread.
+// For who must not be left with a value that it cannot pass on: first the place, then the value. Also for callbacks of
+// C libraries, and whoever else cannot wait: a permit may be used by any thread.
 //
 //   Dropped, it gives its place back, to the next that waits for one.
 //   It outlives the sender that made it, and the close of the channel: what is sent by a permit is received as any

@@ -5,8 +5,8 @@
 //   auto won = rn::block_on(rn::select(jobs.recv(), ctx.done(), rn::after(5s)));
 //
 // For the parts of a program that are not tasks: a thread of a library, an old worker pool, main() before run(). One
-// mechanism for all that a select takes: such a thread stands in the queues of channels, locks and events like a task,
-// first come first served among tasks and threads.
+// mechanism for all that a select takes: such a thread stands in the queues of channels, locks and events like a
+// task, first come first served among tasks and threads.
 //
 // Not taken: blocking_send() and blocking_recv(), which would need a deadline form each, and no select. A task: start it
 // by runtime::spawn(), whose handle has a wait() of its own.
@@ -52,12 +52,13 @@ private:
 ///               around it for a deadline. stopping() is never ready here: the thread is of no runtime.
 /// Order         the thread has its place in the queue of each case, among tasks.
 /// Threads       any but workers: there it would stop all tasks of a worker, and is check()ed. It may be a thread of
-///               blocking(). In a simulation, which a thread of the program would make another every time, the task that
-///               wakes one is check()ed, and so is the thread that wakes a task.
+///               blocking(). A simulation, which a thread of the program would make another every time, check()s
+///               the task that wakes one, and the thread that wakes a task.
 /// Cost          two system calls when it has to wait, and a look at the clock for a deadline.
 /// A runtime does not know of it: it stops without waiting for such threads, and those that wait for what nobody will
-/// do then wait for ever. (For the end of a task join_handle::wait() is told when its runtime gives it up.) To a deadlock
-/// report the thread is one that could still wake a task, also while it waits: see options::bystander_threads().
+/// do then wait for ever. (For the end of a task join_handle::wait() is told when its runtime gives it up.) To a
+/// deadlock report the thread is one that could still wake a task, also while it waits, unless it is declared by
+/// options::bystander_threads().
 template <class Op>
 auto block_on(Op&& op) {
     using meant = detail::meant_t<Op>;
