@@ -10,8 +10,8 @@
 //
 //   L1  the block is taken before any lock, for that may fail; it is attached to a runtime under the locks, for only
 //       there it is known that the runtime is needed, and there;
-//   L2  in the view of the deadlock report (deadlock.hpp) the thread is one of the program, also while it waits: once it
-//       is woken it may wake anybody.
+//   L2  in the view of the deadlock report (deadlock.hpp) the thread is one of the program, also while it waits: once
+//       it is woken it may wake anybody.
 //
 // Not taken: a condition variable per object that a thread may wait at (channel, event, …): each would cost those who
 // never need it, and a select of several could not be waited for.

@@ -8,8 +8,8 @@
 // mechanism for all that a select takes: such a thread stands in the queues of channels, locks and events like a
 // task, first come first served among tasks and threads.
 //
-// Not taken: blocking_send() and blocking_recv(), which would need a deadline form each, and no select. A task: start it
-// by runtime::spawn(), whose handle has a wait() of its own.
+// Not taken: blocking_send() and blocking_recv(), which would need a deadline form each, and no select. A task: start
+// it by runtime::spawn(), whose handle has a wait() of its own.
 #pragma once
 
 #include <type_traits>
