@@ -168,7 +168,7 @@ struct borrowed_reply {
 void write_reply(void* user, int status, int value) {
     auto* const to = static_cast<borrowed_reply*>(user);
     to->value = value;
-    (void)std::move(to->status).send(std::move(status));
+    (void)std::move(to->status).send(std::move(status));  // `*to` may be gone after this
 }
 
 rn::task<rn::result<int>> get_into_this_frame(int key) {
