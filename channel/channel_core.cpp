@@ -92,10 +92,9 @@ inline bool channel_core::recv_now(wait_node& receiver, late_wake& wake) noexcep
         return true;
     }
     if (drained()) return true;
-    if (senders_waiting.empty()) return false;
-    wait_node* sender = capacity_ == 0 ? claim_first(senders_waiting, wake) : claim_first_with_value(wake);
+    if (capacity_ != 0) return recv_past_reservers(receiver, wake);
+    wait_node* sender = claim_first(senders_waiting, wake);
     if (sender == nullptr) return false;
-    assert(reserved_ >= capacity_ && "K1");
     hand_over(*sender, receiver);
     return true;
 }
@@ -257,9 +256,9 @@ handles_of channel_core::handles() const noexcept {
                   "K5: the address first, then kind and moved_from");
     static_assert(offsetof(channel_end, kind_) == sizeof(void*) &&
                   offsetof(channel_end, moved_from_) == sizeof(void*) + 1);
-    static_assert(sizeof(place) == sizeof(channel_end) && std::is_standard_layout_v<place> &&
-                  offsetof(place, kind_) == sizeof(void*) &&
-                  offsetof(place, moved_from_) == sizeof(void*) + 1);
+    static_assert(sizeof(held_place) == sizeof(channel_end) && std::is_standard_layout_v<held_place> &&
+                  offsetof(held_place, kind_) == sizeof(void*) &&
+                  offsetof(held_place, moved_from_) == sizeof(void*) + 1);
     constexpr auto mark = static_cast<std::uint16_t>(end_kind::joint);  // and not moved from
     // relaxed: a number for who knows that nobody runs.
     return joint_ ? handles_of{this, refs_.load(std::memory_order_relaxed), mark} : handles_of{};

@@ -72,7 +72,7 @@ private:
     }
     void move_up(late_wake& wake) noexcept;
     void let_in(wait_node& claimed) noexcept;
-    wait_node* claim_first_with_value(late_wake& wake) noexcept;
+    bool recv_past_reservers(wait_node& receiver, late_wake& wake) noexcept;
     void turn_away_reservers(winners& woken) noexcept;
     bool reached_level() noexcept;
     bool overflowed(send_case& sender) noexcept;

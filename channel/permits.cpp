@@ -24,7 +24,7 @@
 // reservations: a receiver would wait behind a permit that nobody uses, with values there.
 #include <mutex>
 
-#include <runnel/detail/place.hpp>
+#include <runnel/detail/held_place.hpp>
 #include <runnel/detail/tracing.hpp>
 
 #include "core.hpp"
@@ -59,17 +59,20 @@ void channel_core::let_in(wait_node& claimed) noexcept {
     claimed.slot = nullptr;
 }
 
-/// For a receiver, when all places are held: a sender that waits, maybe behind reservers.
-wait_node* channel_core::claim_first_with_value(late_wake& wake) noexcept {
+/// Step 3 of a receive from a channel with places: who waits to send waits because they are all held. It may stand
+/// behind reservers.
+bool channel_core::recv_past_reservers(wait_node& receiver, late_wake& wake) noexcept {
     for (wait_node* node = senders_waiting.front(); node != nullptr;) {
-        wait_node* const next = node->next;
-        if (!waits_for_a_place(*node)) {
-            senders_waiting.remove(*node);
-            if (claim(*node, wake)) return node;
-        }
-        node = next;
+        wait_node& each = *node;
+        node = each.next;
+        if (waits_for_a_place(each)) continue;
+        assert(reserved_ >= capacity_ && "K1");
+        senders_waiting.remove(each);
+        if (!claim(each, wake)) continue;
+        hand_over(each, receiver);
+        return true;
     }
-    return nullptr;
+    return false;
 }
 
 /// Under the lock, when there are no places any more.
@@ -101,9 +104,9 @@ const char* reserve_case::done(const late_wake&) const noexcept {
     return went_through() ? "reserve" : "find no place";
 }
 
-place reserve_case::take() noexcept {
+held_place reserve_case::take() noexcept {
     node_.slot = &wanted;
-    return place(*core_);
+    return held_place(*core_);
 }
 
 void reserve_case::give_back() noexcept { core_->give_back_place(); }
@@ -166,35 +169,35 @@ void channel_core::give_back_place() noexcept {
     if (told_all) wake_all();  // P3
 }
 
-place::place(channel_core& of) noexcept
+held_place::held_place(channel_core& of) noexcept
     : core_(&of), kind_(of.is_joint() ? end_kind::joint : end_kind::weak) {
     of.add(end_kind::weak);
 }
 
-place::place(place&& other) noexcept : kind_(other.kind_) { core_ = other.leave(); }
+held_place::held_place(held_place&& other) noexcept : kind_(other.kind_) { core_ = other.leave(); }
 
-place& place::operator=(place&& other) noexcept {
-    place old(std::move(other));
+held_place& held_place::operator=(held_place&& other) noexcept {
+    held_place old(std::move(other));
     std::swap(core_, old.core_);
     std::swap(kind_, old.kind_);
     return *this;
 }
 
 /// Its memory must not look like a handle any more (K5). A plain store would be left out.
-channel_core* place::leave() noexcept {
+channel_core* held_place::leave() noexcept {
     channel_core* const core = core_;
     *const_cast<channel_core* volatile*>(&core_) = nullptr;
     return core;
 }
 
-std::error_code place::send(void* value) noexcept {
+std::error_code held_place::send(void* value) noexcept {
     channel_core* const core = leave();
     const std::error_code gone = core->send_reserved(value);
     core->drop(end_kind::weak);
     return gone;
 }
 
-void place::give_back() noexcept {
+void held_place::give_back() noexcept {
     channel_core* const core = leave();
     if (core == nullptr) return;
     core->give_back_place();

@@ -47,17 +47,19 @@ private:
 };
 }
 
-/// Of no runtime yet.
-static task_block& fresh_block(worker* here, context_node& under, task_kind kind) {
+/// `core`: null for a plain thread.
+[[gnu::always_inline]] static inline task_block& fresh_block(worker* here, runtime_core* core,
+                                                             context_node& under, task_kind kind) {
     task_block& task = allocate_block(here != nullptr ? &here->blocks : nullptr);
     // relaxed: the queue that the task goes into publishes it.
     task.ctx.store(&under, std::memory_order_relaxed);
+    task.runtime.store(core, std::memory_order_relaxed);
     end_unparked(task);  // the block's last task may have been woken
     task.kind = kind;
     task.ended = false;
     task.left_scopes = false;
     task.routed = false;
-    task.counted = false;
+    task.counted = core != nullptr && core->counts != nullptr;
     task.refused = 0;
     task.pinned = task_block::anywhere;
     task.joiner = nullptr;
@@ -66,31 +68,30 @@ static task_block& fresh_block(worker* here, context_node& under, task_kind kind
     return task;
 }
 
-static void belong_to(runtime_core& core, worker* here, task_block& task) noexcept {
-    task.runtime.store(&core, std::memory_order_relaxed);  // relaxed: as its context
-    task.counted = core.counts != nullptr;
-    if (here != nullptr && &here->core == &core)
+task_block& begin_block(runtime_core& core, context_node& under, task_kind kind) {
+    worker* here = current_worker();
+    const bool ours = here != nullptr && &here->core == &core;
+    task_block& task = fresh_block(here, &core, under, kind);
+    if (!under.scanned() && kind != task_kind::child) under.ref();  // a child: V3 of scope.cpp
+    if (ours)
         here->counts.started.add();
     else
         core.outside_started.fetch_add(1,
                                        std::memory_order_relaxed);  // relaxed: exact once all is quiet (U1)
-}
-
-task_block& begin_block(runtime_core& core, context_node& under, task_kind kind) {
-    worker* here = current_worker();
-    task_block& task = fresh_block(here, under, kind);
-    if (!under.scanned() && kind != task_kind::child) under.ref();  // a child: V3 of scope.cpp
-    belong_to(core, here, task);
     return task;
 }
 
 task_block& begin_thread_block(context_node& under) {
-    task_block& task = fresh_block(nullptr, under, task_kind::thread);
+    task_block& task = fresh_block(nullptr, nullptr, under, task_kind::thread);
     task.routed = true;
     return task;
 }
 
-void attach_thread_block(runtime_core& core, task_block& task) noexcept { belong_to(core, nullptr, task); }
+void attach_thread_block(runtime_core& core, task_block& task) noexcept {
+    task.runtime.store(&core, std::memory_order_relaxed);  // relaxed: published by the arming
+    task.counted = core.counts != nullptr;
+    core.outside_started.fetch_add(1, std::memory_order_relaxed);  // relaxed: exact once all is quiet (U1)
+}
 
 /// Destroys the frame of a task that has ended, and with it what the task was given: while it still runs here
 /// and belongs to its context (G1), and so that destructors can tell how it ended.

@@ -190,7 +190,7 @@ private:
 
 struct outcome {
     std::string how;
-    std::optional<rn::permit<counted>> place = {};
+    std::optional<rn::send_permit<counted>> place = {};
 };
 
 std::string why(std::error_code error) {
@@ -204,7 +204,7 @@ outcome end_of(rn::result<> sent) { return {sent ? "sent" : why(sent.error())}; 
 outcome end_of(rn::result<counted> got) {
     return {got ? "got " + std::to_string(got->value()) : why(got.error())};
 }
-outcome end_of(rn::result<rn::permit<counted>> place) {
+outcome end_of(rn::result<rn::send_permit<counted>> place) {
     if (!place) return {why(place.error())};
     return {"reserved", *std::move(place)};
 }
@@ -356,15 +356,15 @@ private:
 
     // --- What happens at once ---
 
-    rn::permit<counted> any_place() {
+    rn::send_permit<counted> any_place() {
         const std::size_t which = choose(static_cast<std::uint32_t>(places_.size()));
-        rn::permit<counted> taken = std::move(places_[which]);
+        rn::send_permit<counted> taken = std::move(places_[which]);
         places_.erase(places_.begin() + static_cast<std::ptrdiff_t>(which));
         return taken;
     }
     void use_place() {
         if (places_.empty()) return;
-        rn::permit<counted> place = any_place();
+        rn::send_permit<counted> place = any_place();
         const std::string expected = expected_.use(++last_value_);
         testing::expect(end_of(place.emplace(last_value_)).how == expected, "a send by a permit");
         ++seen_["used"];
@@ -372,7 +372,7 @@ private:
     }
     void give_back_place() {
         if (places_.empty()) return;
-        rn::permit<counted> place = any_place();
+        rn::send_permit<counted> place = any_place();
         expected_.give_back();
         if (choose(2) == 0) place.reset();  // else at the end of this block
     }
@@ -414,7 +414,7 @@ private:
     model expected_;
     Out out_;
     In in_;
-    std::vector<rn::permit<counted>> places_;
+    std::vector<rn::send_permit<counted>> places_;
     std::map<std::size_t, waiting> waiting_;
     std::ptrdiff_t receiving_ = 0;  // cases that use the receiver
     int last_value_ = 0;

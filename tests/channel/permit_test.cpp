@@ -27,7 +27,9 @@ using namespace support;
 
 namespace {
 
-rn::task<rn::result<rn::permit<int>>> reserve_from(rn::sender<int> out) { co_return co_await out.reserve(); }
+rn::task<rn::result<rn::send_permit<int>>> reserve_from(rn::sender<int> out) {
+    co_return co_await out.reserve();
+}
 rn::task<rn::result<int>> receive_one(rn::receiver<int> in) { co_return co_await in.recv(); }
 rn::task<rn::result<>> send_one(rn::sender<int> out, int value) { co_return co_await out.send(value); }
 
@@ -126,7 +128,7 @@ TEST_CASE("permit: dropped unused it gives its place to the next that waits") {
         auto behind = rn::go(send_one, out.share(), 2);
         co_await settle();
         CHECK(out.stats().waiting_senders == 1);
-        held = rn::result<rn::permit<int>>(rn::errc::empty);
+        held = rn::result<rn::send_permit<int>>(rn::errc::empty);
         CHECK(co_await behind);
         CHECK(*in.try_recv() == 2);
     });
@@ -353,7 +355,7 @@ TEST_CASE(
 
 TEST_CASE("permit: an unbounded channel always has a place with memory for it") {
     auto [out, in] = rn::make_channel<std::string>(rn::unbounded);
-    std::vector<rn::permit<std::string>> places;
+    std::vector<rn::send_permit<std::string>> places;
     for (int i = 0; i < 1000; ++i) places.push_back(*out.try_reserve());
     CHECK(out.stats().reserved == 1000);
     for (int i = 0; i < 20; ++i) CHECK(out.try_send("between"));
@@ -384,6 +386,13 @@ TEST_CASE("permit: where nobody waits a reserve without room says so and held pl
         CHECK(*in.try_recv() == (how == overflow::drop_oldest ? 1 : 0));
         CHECK(*in.try_recv() == 2);
     }
+    in_virtual_time([]() -> rn::task<> {
+        for (overflow how : {overflow::fail, overflow::drop_newest, overflow::drop_oldest, overflow::close}) {
+            auto [out, in] = rn::make_channel<int>(rn::channel_options<int>(1).overflow(how));
+            CHECK(out.try_send(0));
+            CHECK((co_await out.reserve()).error() == rn::errc::full);
+        }
+    });
     auto [out, in] = rn::make_channel<int>(rn::channel_options<int>(1).overflow(overflow::keep_latest));
     auto place = out.try_reserve();
     CHECK(out.try_send(1));  // there is no oldest in its favour: dropped itself
@@ -503,7 +512,7 @@ TEST_CASE("permit: threads of the program use permits while the receivers go and
             auto [out, in] =
                 rn::make_channel<counted_move_only>(rn::channel_options<counted_move_only>(4).on_drop(
                     [&](counted_move_only&&, rn::dropped) { ++undelivered; }));
-            std::vector<rn::permit<counted_move_only>> places;
+            std::vector<rn::send_permit<counted_move_only>> places;
             for (int i = 0; i < 4; ++i) places.push_back(*out.try_reserve());
             std::thread receives([from = std::move(in), &received]() mutable {
                 for (int i = 0; i < 2; ++i)

@@ -105,7 +105,7 @@ TEST_CASE("block_on: a permit that was reserved by a thread is used by a task") 
     auto place = rn::block_on(out.reserve());
     REQUIRE(place);
     makes_room.join();
-    auto use = [](rn::permit<int> held) -> rn::task<> {
+    auto use = [](rn::send_permit<int> held) -> rn::task<> {
         CHECK(held.send(7));
         co_return;
     };

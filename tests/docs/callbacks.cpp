@@ -188,7 +188,7 @@ rn::task<rn::result<int>> get_into_this_frame(int key) {
 
 // --- A place for every answer ----------------------------------------------------------------------
 
-using place = rn::permit<int>;
+using place = rn::send_permit<int>;
 
 void on_result(void* user, int, int value) {
     const std::unique_ptr<place> to(static_cast<place*>(user));

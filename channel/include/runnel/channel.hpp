@@ -39,7 +39,7 @@
 
 #include "channel_options.hpp"
 #include "detail/channel_operations.hpp"
-#include "permit.hpp"
+#include "send_permit.hpp"
 
 // clang warns of an operation that is kept beyond its arguments; g++ does not know the attribute that says so.
 #pragma GCC diagnostic push
@@ -227,10 +227,10 @@ public:
     /// Returns       as above; errc::full also when others would wait; errc::no_receiver of a nil channel.
     /// Cancellation  none: it is tried whether the context is cancelled or not.
     /// Threads       any, also outside a runtime.
-    [[nodiscard]] result<permit<T>> try_reserve(
+    [[nodiscard]] result<send_permit<T>> try_reserve(
         std::source_location at = std::source_location::current()) const noexcept {
         detail::reserve_operation<T> op = reserve(at);
-        return op.try_once() ? op.complete(0) : result<permit<T>>(detail::why_not_at_once(target(at)));
+        return op.try_once() ? op.complete(0) : result<send_permit<T>>(detail::why_not_at_once(target(at)));
     }
 
     /// Waits until the channel is closed: for a sender that wants to know that nobody is left to receive, though it has

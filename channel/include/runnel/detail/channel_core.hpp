@@ -24,7 +24,7 @@
 namespace runnel::detail {
 
 class channel_core;
-class place;
+class held_place;
 
 /// What a handle of a channel stands for. (A weak one for nothing: it only keeps the memory.)
 enum class end_kind : unsigned char { sender, receiver, joint, weak };
@@ -142,7 +142,7 @@ protected:
             give_back();
     }
     /// The place that it holds, once. (Else it is given back.)
-    place take() noexcept;
+    held_place take() noexcept;
     /// Why it holds none.
     std::error_code why_not() const noexcept;
 

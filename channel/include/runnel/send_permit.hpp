@@ -1,4 +1,4 @@
-// permit: the right to send one value, which cannot fail for want of room.
+// send_permit: the right to send one value, which cannot fail for want of room.
 //
 //   auto place = co_await out.reserve();          // waits for room: before the value is made, or taken from elsewhere
 //   if (!place) co_return;
@@ -26,7 +26,7 @@
 #include <runnel/from.hpp>
 #include <runnel/result.hpp>
 
-#include "detail/place.hpp"
+#include "detail/held_place.hpp"
 
 namespace runnel {
 
@@ -37,11 +37,11 @@ class reserve_operation;
 
 /// Move-only; an object of one thread at a time.
 template <class T>
-class [[nodiscard]] permit {
+class [[nodiscard]] send_permit {
 public:
-    permit() noexcept = default;
-    permit(permit&&) noexcept = default;
-    permit& operator=(permit&&) noexcept = default;
+    send_permit() noexcept = default;
+    send_permit(send_permit&&) noexcept = default;
+    send_permit& operator=(send_permit&&) noexcept = default;
 
     /// Does it still hold a place? False when default-made, moved from, used or reset.
     explicit operator bool() const noexcept { return place_.held(); }
@@ -80,7 +80,7 @@ public:
 
 private:
     friend class detail::reserve_operation<T>;
-    explicit permit(detail::place held) noexcept : place_(std::move(held)) {}
+    explicit send_permit(detail::held_place held) noexcept : place_(std::move(held)) {}
 
     result<> use(T& value, std::source_location at) noexcept {
         detail::check(place_.held(), "permit: it holds no place (used already, moved from or empty)", at);
@@ -88,7 +88,7 @@ private:
         return gone ? result<>(gone) : result<>();
     }
 
-    detail::place place_;
+    detail::held_place place_;
 };
 
 namespace detail {
@@ -96,16 +96,16 @@ namespace detail {
 /// What reserve() gives.
 template <class T>
 class [[nodiscard]] reserve_operation final
-    : public single_case<reserve_operation<T>, result<permit<T>>, reserve_case> {
-    using base = single_case<reserve_operation<T>, result<permit<T>>, reserve_case>;
+    : public single_case<reserve_operation<T>, result<send_permit<T>>, reserve_case> {
+    using base = single_case<reserve_operation<T>, result<send_permit<T>>, reserve_case>;
 
 public:
     explicit reserve_operation(channel_core* core) noexcept : base(core) {}
     reserve_operation(reserve_operation&& other) noexcept : reserve_operation(other.core_) {}
 
-    result<permit<T>> complete(unsigned) noexcept {
-        if (!this->went_through()) return result<permit<T>>(this->why_not());
-        return result<permit<T>>(std::in_place, permit<T>(this->take()));
+    result<send_permit<T>> complete(unsigned) noexcept {
+        if (!this->went_through()) return result<send_permit<T>>(this->why_not());
+        return result<send_permit<T>>(std::in_place, send_permit<T>(this->take()));
     }
 };
 }

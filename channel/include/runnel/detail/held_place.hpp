@@ -1,4 +1,4 @@
-// place: a place in the ring of a channel that is held for a value to come; what a permit is but for its T.
+// held_place: a place in the ring of a channel that is held for a value to come; what a permit is but for its T.
 //
 // It keeps the memory of the channel, and is no end of it: it keeps nothing open. The first three members are those of
 // channel_end, because a place of a joint channel is a handle by which its waiters can be reached (K5 of
@@ -12,14 +12,14 @@
 
 namespace runnel::detail {
 
-class place {
+class held_place {
 public:
-    place() noexcept = default;
+    held_place() noexcept = default;
     /// Of one that has been counted as held.
-    explicit place(channel_core& of) noexcept;
-    place(place&& other) noexcept;
-    place& operator=(place&& other) noexcept;
-    ~place() { give_back(); }
+    explicit held_place(channel_core& of) noexcept;
+    held_place(held_place&& other) noexcept;
+    held_place& operator=(held_place&& other) noexcept;
+    ~held_place() { give_back(); }
 
     bool held() const noexcept { return core_ != nullptr; }
     /// Moves `value` into it and is empty from now on. Returns why not, and has not touched `value`, when nobody is
