@@ -36,9 +36,9 @@ namespace {
 
 constinit thread_local timer_heap* own_timers = nullptr;
 
-/// What every such wait is under: 2.
-context_node& no_context() noexcept {
-    static context_node shield(context_node::kind::shield);
+/// What every such wait is under: 2. It never dies, for threads may wait while the program exits.
+context_node& no_context() {
+    static context_node& shield = *new context_node(context_node::kind::shield);
     return shield;
 }
 
