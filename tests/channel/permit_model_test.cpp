@@ -451,7 +451,7 @@ rn::task<> program(tally& seen) {
 }
 
 TEST_CASE("permit: random programs do what the model does under any schedule") {
-    const std::uint64_t runs = support::scaled<std::uint64_t>(6'000, 300'000);
+    const std::uint64_t runs = support::scaled<std::uint64_t>(6'000, 100'000);
     tally seen;
     counted::reset();
     const auto all = testing::explore(runs, [&]() -> rn::task<> { return program(seen); });
