@@ -1,9 +1,7 @@
 // The steps of a wait; detail/wait.hpp has the protocol and names them.
 #include <runnel/detail/wait.hpp>
 
-#include <algorithm>
 #include <cassert>
-#include <functional>
 #include <new>
 
 #include <runnel/detail/check.hpp>
@@ -12,6 +10,7 @@
 #include <runnel/result.hpp>
 #include "brake.hpp"
 #include "context_node.hpp"
+#include "wait_many.hpp"
 #include "worker.hpp"
 
 namespace runnel::detail {
@@ -60,9 +59,6 @@ void note_done(const worker_local& here, wait_case& done, const late_wake& wake)
     if (here.traced != nullptr) [[unlikely]]
         trace_done(done, wake);
 }
-
-/// waits_of() tells the two apart by the lowest bit.
-const void* tagged(const wait_cases& several) noexcept { return reinterpret_cast<const char*>(&several) + 1; }
 
 bool parked(const task_block& task) noexcept {
     // acquire: pairs with the winner's CAS, which follows what it wrote into our slot.
@@ -148,14 +144,6 @@ bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
     return how != arming::cancelled;
 }
 
-/// Step 8, of a case that has not happened.
-static void leave(wait_case& lost, wait_object& at) noexcept {
-    at.lock.lock();
-    const bool stood_in_the_way = lost.delist();
-    at.lock.unlock();
-    if (stood_in_the_way) lost.pass_on();
-}
-
 unsigned resume_one(wait_case& only) {
     task_block& task = *this_worker().running;
     if (parked(task)) {
@@ -168,67 +156,12 @@ unsigned resume_one(wait_case& only) {
 }
 
 namespace {
-/// The objects of a wait, each once, in the order of their addresses. The list may lie in the frame (case_block): its
-/// last entry is read before that lock is released, and before that the task cannot pass step 8.
-class locked_objects {
-public:
-    explicit locked_objects(const several_cases& of) noexcept : objects_(of.objects) {
-        for (std::size_t i = 0; i < of.count; ++i)
-            if (wait_object* object = of.cases[i]->object(); object != nullptr) objects_[count_++] = object;
-        std::sort(objects_, objects_ + count_, std::less<>());
-        count_ = static_cast<std::size_t>(std::unique(objects_, objects_ + count_) - objects_);
-        for (std::size_t i = 0; i < count_; ++i) objects_[i]->lock.lock();
-    }
-    locked_objects(const locked_objects&) = delete;
-    locked_objects& operator=(const locked_objects&) = delete;
-
-    bool empty() const noexcept { return count_ == 0; }
-    void unlock() noexcept {
-        for (std::size_t i = 0; i < count_; ++i) objects_[i]->lock.unlock();
-    }
-
-private:
-    wait_object** objects_;
-    std::size_t count_ = 0;
-};
-
-/// The order in which the cases of a fair wait are tried, and queue up: of two that stand in the same queue each is as
-/// likely to be found first. Null: as written.
-std::uint16_t* turns_of(const several_cases& of) noexcept {
-    return of.order == choice::in_order ? nullptr : of.turns;
-}
-
-/// Step 3 for several: in random order, which is left in the turns; or as written.
-int try_cases(const several_cases& of, late_wake& wake) noexcept {
-    wait_case* const* const cases = of.cases;
-    const std::size_t count = of.count;
-    std::uint16_t* const turn = turns_of(of);
-    if (turn == nullptr) {
-        for (std::size_t i = 0; i < count; ++i)
-            if (cases[i]->object() != nullptr && cases[i]->try_now(wake)) return static_cast<int>(i);
-        return -1;
-    }
-    for (std::size_t i = 0; i < count; ++i) turn[i] = static_cast<std::uint16_t>(i);
-    for (std::size_t n = count; n > 0; --n) {
-        const std::size_t pick = n == 1 ? 0 : random_below(static_cast<std::uint32_t>(n));
-        const std::uint16_t tried = turn[pick];
-        if (cases[tried]->object() != nullptr && cases[tried]->try_now(wake)) return tried;
-        turn[pick] = turn[n - 1];
-        turn[n - 1] = tried;
-    }
-    return -1;
-}
-
 /// Steps 4 to 6.
 arming park(const worker_local& here, const several_cases& of, bool locked, wait_cases& lists,
             std::coroutine_handle<> awaiter) noexcept {
     task_block& task = *here.running;
     const std::uint64_t ticket = next_ticket(task);
-    const std::uint16_t* const turn = turns_of(of);
-    for (std::size_t i = 0; i < of.count; ++i) {
-        const std::size_t each = turn != nullptr ? turn[i] : i;
-        if (of.cases[each]->object() != nullptr) of.cases[each]->enlist(task, ticket_for(ticket, each));
-    }
+    enlist_all(of, task, ticket);
     begin_wait(here, task, tagged(lists));
     const arming how = arm(task, ticket, awaiter);
     // Without a lock of ours nothing keeps a task that a dump held from going on: and nothing was enlisted.
@@ -302,11 +235,7 @@ unsigned resume_many(wait_case* const* cases, std::size_t count) {
     task_block& task = *this_worker().running;
     if (parked(task)) {
         // relaxed: parked() acquired.
-        const unsigned code = code_of(task.word.load(std::memory_order_relaxed));
-        for (std::size_t i = 0; i < count; ++i) {
-            wait_object* object = i == code ? nullptr : cases[i]->object();
-            if (object != nullptr) leave(*cases[i], *object);
-        }
+        leave_all_but(code_of(task.word.load(std::memory_order_relaxed)), cases, count);
     }
     return outcome_of(task);
 }
