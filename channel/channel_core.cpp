@@ -9,20 +9,22 @@
 // Receive
 //   1  the ring has a value: move the oldest out, and the value of the first sender that waits into the
 //      room that it leaves;
-//   2  closed: say so;
+//   2  closed, and no place is held any more: say so;
 //   3  somebody waits to send: claim the first, move its value straight out of its frame;
 //   4  else queue up.
+// Reserve: takes a place of the ring for a value to come; see permits.cpp.
 // With capacity 0 the ring never has a value and never has room, and nothing else is different.
 // Close
 //   1  note the cause, then set the flag, once: nobody queues up any more;
 //   2  claim all that wait, at most 64 per hold of the lock, and let them run without it. Their slots
-//      stay set (V1), so they find the flag and return the cause.
+//      stay set (V1), so they find the flag and return the cause. Receivers stay while a place is held.
 // Another capacity: with more, the values of senders that wait move up, as if room had come by receiving; with less,
 // the ring holds more than it should until so much has been received.
 //
 //   K1  while a receiver waits whose wait is not over, the ring is empty and no other task waits to
-//       send; while a sender waits, the ring has no room. (One select may wait for both at once: it cannot
-//       meet itself, because it tries all its cases before it queues for any.)
+//       send a value; while a sender waits, or a reserver, the ring has no room but for the places that are held.
+//       (One select may wait for both at once: it cannot meet itself, because it tries all its cases before it
+//       queues for any.)
 //   K2  under the lock runs nothing of the user's but the nothrow move of a T and the end of the empty
 //       T that it leaves in the ring. Values that nobody wants die without the lock, and hooks run without it;
 //   K3  closed is for ever; the cause is written before the flag and never again;
@@ -79,7 +81,7 @@ inline bool channel_core::send_now(send_case& sender, late_wake& wake) noexcept 
 /// Into the room that a value has left. Apart, because it needs more registers than what mostly happens.
 [[gnu::noinline]] void channel_core::move_up(late_wake& wake) noexcept {
     if (closed() || !has_room()) return;
-    if (wait_node* sender = claim_first(senders_waiting, wake)) push(*sender);
+    if (wait_node* next = claim_first(senders_waiting, wake)) let_in(*next);
 }
 
 inline bool channel_core::recv_now(wait_node& receiver, late_wake& wake) noexcept {
@@ -89,10 +91,10 @@ inline bool channel_core::recv_now(wait_node& receiver, late_wake& wake) noexcep
             move_up(wake);
         return true;
     }
-    if (closed()) return true;
+    if (drained()) return true;
+    if (capacity_ != 0) return recv_past_reservers(receiver, wake);
     wait_node* sender = claim_first(senders_waiting, wake);
     if (sender == nullptr) return false;
-    assert(capacity_ == 0 && "K1");
     hand_over(*sender, receiver);
     return true;
 }
@@ -116,9 +118,10 @@ void channel_core::set_capacity(std::size_t capacity) {
                 task_block& task = *sender.task;
                 const claimed how = claim(sender);
                 if (how == claimed::lost) continue;
-                push(sender);
+                let_in(sender);
                 woken.add(task, how);
             }
+            if (capacity_ == 0) turn_away_reservers(woken);
             more = woken.full();
         }
         woken.finish_all();
@@ -153,10 +156,11 @@ void channel_core::wake_all() noexcept {
     for (bool more = true; more;) {
         {
             const std::lock_guard guard(lock);
-            claim_all(receivers_waiting, woken);
+            if (drained()) claim_all(receivers_waiting, woken);
             claim_all(senders_waiting, woken);
             claim_all(closing_awaited, woken);
-            more = !receivers_waiting.empty() || !senders_waiting.empty() || !closing_awaited.empty();
+            more = (drained() && !receivers_waiting.empty()) || !senders_waiting.empty() ||
+                   !closing_awaited.empty();
         }
         woken.finish_all();
     }
@@ -204,6 +208,7 @@ channel_core::channel_core(const element_type& type, channel_settings&& settings
 
 channel_core::~channel_core() {
     assert(receivers_waiting.empty() && senders_waiting.empty() && closing_awaited.empty() && "K4");
+    assert(reserved_ == 0 && "P1: a permit has a handle");
     discard_unreceived();
     while (spares_ != nullptr) ::operator delete(std::exchange(spares_, *static_cast<void**>(spares_)));
 }
@@ -251,6 +256,9 @@ handles_of channel_core::handles() const noexcept {
                   "K5: the address first, then kind and moved_from");
     static_assert(offsetof(channel_end, kind_) == sizeof(void*) &&
                   offsetof(channel_end, moved_from_) == sizeof(void*) + 1);
+    static_assert(sizeof(held_place) == sizeof(channel_end) && std::is_standard_layout_v<held_place> &&
+                  offsetof(held_place, kind_) == sizeof(void*) &&
+                  offsetof(held_place, moved_from_) == sizeof(void*) + 1);
     constexpr auto mark = static_cast<std::uint16_t>(end_kind::joint);  // and not moved from
     // relaxed: a number for who knows that nobody runs.
     return joint_ ? handles_of{this, refs_.load(std::memory_order_relaxed), mark} : handles_of{};
@@ -266,6 +274,7 @@ channel_stats channel_core::stats() noexcept {
     channel_stats all;
     const std::lock_guard guard(lock);
     all.items = ring_.count();
+    all.reserved = reserved_;
     all.high_water = high_water_;
     all.sent = sent_;
     all.dropped = dropped_;

@@ -49,7 +49,8 @@ wait_subject subject_of(const char* what, const channel_core* core, bool sends) 
     wait_subject subject{what, &core->made, 0, INT64_MAX, core->handles()};
     if (core->is_joint()) return subject;
     subject.partners = sends ? "receiver" : "sender";
-    subject.partner_count = sends ? core->receivers() : core->senders();
+    const auto places_held = static_cast<std::uint32_t>(core->reserved());  // by who may yet send
+    subject.partner_count = sends ? core->receivers() : core->senders() + places_held;
     return subject;
 }
 

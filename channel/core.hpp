@@ -26,8 +26,13 @@ public:
     // With the lock held, by the cases. True: decided, and the slot says how (V1).
     bool send_now(send_case& sender, late_wake& wake) noexcept;
     bool recv_now(wait_node& receiver, late_wake& wake) noexcept;
+    bool reserve_now(wait_node& holder) noexcept;
     /// Of a send that has ended: V3. Without the lock.
     void tell(send_case& sender) noexcept;
+
+    // Of a place that is held (permits.cpp), which is used up by it. Without the lock.
+    std::error_code send_reserved(void* value) noexcept;
+    void give_back_place() noexcept;
 
     void add(end_kind kind) noexcept;
     /// A sender more, if there is one still and the channel is open.
@@ -46,6 +51,7 @@ public:
     bool is_joint() const noexcept { return joint_; }
     std::uint32_t senders() const noexcept { return senders_; }
     std::uint32_t receivers() const noexcept { return receivers_; }
+    std::size_t reserved() const noexcept { return reserved_; }
 
     wait_list receivers_waiting;
     wait_list senders_waiting;
@@ -61,9 +67,14 @@ private:
     void push(wait_node& from) noexcept;
     void pop(wait_node& to) noexcept;
     bool has_room() noexcept {
-        return ring_.count() < capacity_ && (ring_.count() < ring_.room() || ring_.grow(ring_.count() + 1));
+        const std::size_t taken = ring_.count() + reserved_;
+        return taken < capacity_ && (taken < ring_.room() || ring_.grow(taken + 1));
     }
     void move_up(late_wake& wake) noexcept;
+    void let_in(wait_node& claimed) noexcept;
+    bool recv_past_reservers(wait_node& receiver, late_wake& wake) noexcept;
+    void turn_away_reservers(winners& woken) noexcept;
+    bool reached_level() noexcept;
     bool overflowed(send_case& sender) noexcept;
     void drop_newest(send_case& sender) noexcept;
     void drop_oldest(send_case& sender) noexcept;
@@ -73,6 +84,8 @@ private:
 
     bool note_closed(std::error_code cause) noexcept;
     void wake_all() noexcept;
+    /// Under the lock: no value will come any more, beside those in the ring (P3).
+    bool drained() const noexcept { return closed() && reserved_ == 0; }
     void discard_unreceived() noexcept;
 
     /// Under the lock: how many there are of this kind now.
@@ -92,6 +105,7 @@ private:
     relaxed<std::uint32_t> senders_ = 0;  // written under the lock; dumps look without
     relaxed<std::uint32_t> receivers_ = 0;
     std::atomic<std::uint32_t> refs_{0};
+    relaxed<std::size_t> reserved_ = 0;  // written under the lock; dumps look without
     value_ring ring_;
     std::error_code cause_;
     std::size_t high_water_ = 0;

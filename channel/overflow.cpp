@@ -6,7 +6,9 @@
 //   O1  who does not wait never stands in the queue of senders: so when there is no room, nobody waits to send;
 //   O2  no hook and no end of a value runs under the lock (K2);
 //   O3  there are as many spare cells as sends have been at step 2 at the same time, so in the long run none is
-//       allocated. When there is no memory for one, the new value is dropped instead of the oldest.
+//       allocated. When there is no memory for one, the new value is dropped instead of the oldest;
+//   O4  who reserves does not wait either: without room it is told so, and drops nothing. A place that is held is taken
+//       for no other value; when all of them are held there is no oldest, and the new value is dropped instead.
 #include <algorithm>
 #include <mutex>
 #include <new>
@@ -62,14 +64,19 @@ void* channel_core::take_spare() noexcept {
     return ::operator new(std::max(type_.bytes, sizeof(void*)), std::nothrow);
 }
 
+/// After a value has come: is that to be told?
+bool channel_core::reached_level() noexcept {
+    return ring_.count() >= settings_.soft_limit && !std::exchange(above_soft_limit_, true);
+}
+
 void channel_core::note_level(send_case& sender) noexcept {
-    if (ring_.count() < settings_.soft_limit || std::exchange(above_soft_limit_, true)) return;
-    sender.fate_ = send_fate::level;
+    if (reached_level()) sender.fate_ = send_fate::level;
 }
 
 /// After a value has gone.
 void channel_core::tend() noexcept {
-    if (ring_.count() == 0 && (settings_.grows || capacity_ == unbounded)) ring_.give_back();
+    if (ring_.count() == 0 && reserved_ == 0 && (settings_.grows || capacity_ == unbounded))
+        ring_.give_back();
     if (ring_.count() < settings_.soft_limit / 2) above_soft_limit_ = false;
 }
 

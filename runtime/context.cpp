@@ -178,7 +178,7 @@ static context_node* make_swapped(swap_kind kind, const context& with, clock::du
     } else {
         node = make_child(here, at);
         node->statement = true;
-        set_deadline(*node, deadline_in(in).time_since_epoch().count(), {});
+        if (kind == swap_kind::deadline) set_deadline(*node, deadline_in(in).time_since_epoch().count(), {});
     }
     return node;
 }

@@ -4,7 +4,7 @@
 //   1  tasks are left, and none of them is in a queue;
 //   2  no worker waits for a deadline or for an operation in the kernel, and no blocking() call runs;
 //   3  the process has no threads but ours, that which called run(), and bystanders (options): any other could
-//      wake a task;
+//      wake a task, also one that just waits itself (block_on(), join_handle::wait()), once it has been woken;
 //   4  between the two questions no worker has run anything.
 // Under 1 to 3 only a worker could change anything, and by 4 none has woken up: so nobody ever will.
 //

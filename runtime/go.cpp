@@ -47,31 +47,50 @@ private:
 };
 }
 
-task_block& begin_block(runtime_core& core, context_node& under, task_kind kind) {
-    worker* here = current_worker();
-    const bool ours = here != nullptr && &here->core == &core;
+/// `core`: null for a plain thread.
+[[gnu::always_inline]] static inline task_block& fresh_block(worker* here, runtime_core* core,
+                                                             context_node& under, task_kind kind) {
     task_block& task = allocate_block(here != nullptr ? &here->blocks : nullptr);
-    if (!under.scanned() && kind != task_kind::child) under.ref();  // a child: V3 of scope.cpp
     // relaxed: the queue that the task goes into publishes it.
     task.ctx.store(&under, std::memory_order_relaxed);
-    task.runtime.store(&core, std::memory_order_relaxed);
+    task.runtime.store(core, std::memory_order_relaxed);
     end_unparked(task);  // the block's last task may have been woken
     task.kind = kind;
     task.ended = false;
     task.left_scopes = false;
     task.routed = false;
-    task.counted = core.counts != nullptr;
+    task.counted = core != nullptr && core->counts != nullptr;
     task.refused = 0;
     task.pinned = task_block::anywhere;
     task.joiner = nullptr;
     task.holds.store(1, std::memory_order_relaxed);  // relaxed: see ctx above
     task.id = next_id(here);
+    return task;
+}
+
+task_block& begin_block(runtime_core& core, context_node& under, task_kind kind) {
+    worker* here = current_worker();
+    const bool ours = here != nullptr && &here->core == &core;
+    task_block& task = fresh_block(here, &core, under, kind);
+    if (!under.scanned() && kind != task_kind::child) under.ref();  // a child: V3 of scope.cpp
     if (ours)
         here->counts.started.add();
     else
         core.outside_started.fetch_add(1,
                                        std::memory_order_relaxed);  // relaxed: exact once all is quiet (U1)
     return task;
+}
+
+task_block& begin_thread_block(context_node& under) {
+    task_block& task = fresh_block(nullptr, nullptr, under, task_kind::thread);
+    task.routed = true;
+    return task;
+}
+
+void attach_thread_block(runtime_core& core, task_block& task) noexcept {
+    task.runtime.store(&core, std::memory_order_relaxed);  // relaxed: published by the arming
+    task.counted = core.counts != nullptr;
+    core.outside_started.fetch_add(1, std::memory_order_relaxed);  // relaxed: exact once all is quiet (U1)
 }
 
 /// Destroys the frame of a task that has ended, and with it what the task was given: while it still runs here
@@ -281,7 +300,10 @@ std::coroutine_handle<> task_end_base::done(std::coroutine_handle<>, promise_bas
 
 // --- Joining ---------------------------------------------------------------------------------------
 
-wait_object* join_case::object() noexcept { return of_ != nullptr ? &of_->ending : &refused_object(); }
+wait_object* join_case::object() noexcept {
+    if (spent_) return nullptr;
+    return of_ != nullptr ? &of_->ending : &refused_object();
+}
 
 bool join_case::try_now(late_wake&) noexcept { return of_ == nullptr || of_->ended; }
 
@@ -322,8 +344,12 @@ void drop_handle(task_block& of) noexcept {
 }
 
 bool join_on_thread(join_case& end, task_block& of) {
+    wait_case* only = &end;
+    wait_object* object = nullptr;
+    std::uint16_t turn = 0;
     // relaxed: set when it was started. The runtime may be gone, or none be told any more, if the task has ended.
-    return wait_on_thread(end, of.runtime.load(std::memory_order_relaxed)) == 0;
+    runtime_core* const core = of.runtime.load(std::memory_order_relaxed);
+    return wait_on_thread({&only, &object, &turn, 1, choice::in_order}, nullptr, core) == 0;
 }
 
 wait_object& refused_object() noexcept {

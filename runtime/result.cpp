@@ -28,8 +28,9 @@ constexpr const char* texts[] = {
     "nobody waits to receive",
     "closed, because its receivers were too slow",
     "closed, because the receiver fell too far behind",
+    "a channel without room has no places to reserve",
 };
-static_assert(std::size(texts) == static_cast<std::size_t>(errc::lagged));
+static_assert(std::size(texts) == static_cast<std::size_t>(errc::no_places));
 
 class category final : public std::error_category {
 public:

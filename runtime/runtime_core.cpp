@@ -2,13 +2,12 @@
 #include "runtime_core.hpp"
 
 #include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -91,6 +90,7 @@ runtime_core::runtime_core(const options& how, in_outer_loop)
 }
 
 runtime_core::~runtime_core() {
+    loop.reset();                  // before its worker
     context_timers_lock().lock();  // X5
     workers.clear();
     context_timers_lock().unlock();
@@ -321,54 +321,5 @@ void runtime_core::join_workers() noexcept {
     }
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
-}
-
-// --- Plain threads that wait -----------------------------------------------------------------------
-
-namespace {
-struct thread_sleep {
-    std::atomic<int> woken{0};
-};
-}
-
-void wake_thread(task_block& task) noexcept {
-    auto& sleep = *static_cast<thread_sleep*>(task.owner);
-    sleep.woken.store(1, std::memory_order_release);  // release: pairs with the acquire in wait_on_thread()
-    // The sleeper may be gone now; a futex wake of an address that nobody waits at does nothing.
-    ::syscall(SYS_futex, &sleep.woken, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
-}
-
-unsigned wait_on_thread(wait_case& only, runtime_core* core) {
-    check(tls_worker == nullptr, "a worker must not wait in a blocking call: co_await it instead");
-    check(core == nullptr || core->loop == nullptr || !core->loop->is_home(),
-          "this thread drives the runtime that it waits for: poll() until it has what it waits for");
-    wait_object* object = only.object();
-    late_wake wake;
-    object->lock.lock();
-    if (only.try_now(wake)) {
-        object->lock.unlock();
-        finish(wake);
-        return 0;
-    }
-    // Shielded: when the root is cancelled the tasks end, and then so does this wait, with its value.
-    thread_sleep sleep;
-    task_block& task = begin_block(*core, core->shield(), task_kind::thread);
-    task.owner = &sleep;
-    task.routed = true;
-    const std::uint64_t ticket = next_ticket(task);
-    only.enlist(task, ticket);
-    task.waits_at.store(&only, std::memory_order_relaxed);  // relaxed: published by the arming
-    task.waits_since = coarse_time(core->drivers->now());
-    arm(task, ticket, {});
-    object->lock.unlock();
-    while (sleep.woken.load(std::memory_order_acquire) == 0)  // acquire: pairs with wake_thread()
-        ::syscall(SYS_futex, &sleep.woken, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
-    const unsigned code = word_bits::code_of(task.word.load(std::memory_order_relaxed));  // relaxed: acquired
-    object->lock.lock();
-    only.delist();
-    object->lock.unlock();
-    end_block(task);
-    free_ended(task);
-    return code;
 }
 }

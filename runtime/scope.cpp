@@ -6,45 +6,19 @@
 //   V1  `children` goes up and down without the lock, but from 1 to 0 only under it, and who acts on its
 //       being 0 has looked under the lock: so the last child has let go of the state before join() returns;
 //   V2  the state belongs to the object; once that has left it, to the last child;
-//   V3  it holds the children's context for all of them.
+//   V3  it holds the children's context for all of them;
+//   V4  a task that waits for a place is counted as a child by who gives it one, before it is woken: so join() waits
+//       for the child that it will start. While there is a place nobody waits for one, but those whose wait is over.
 #include <runnel/scope.hpp>
 
 #include <cstdio>
 #include <initializer_list>
 
 #include "runtime_core.hpp"
+#include "scope_state.hpp"
 #include "task_life.hpp"
 
 namespace runnel::detail {
-
-struct scope_state : wait_object {
-    static constexpr std::size_t kept_max = 16;
-
-    scope_state(bool fate, context_node* parent, std::source_location place)
-        : one_fate(fate), ctx(make_child(parent, place)), at(place) {}
-
-    std::atomic<std::size_t> children{0};
-    std::atomic<bool> joined{false};  // since the last child was started
-    const bool one_fate;
-    std::size_t failures = 0;  // this and all below: under the lock
-    std::exception_ptr first_exception;
-    std::error_code first_error;
-    std::vector<std::exception_ptr> others;
-    wait_node* joiner = nullptr;
-    bool left = false;           // S4: the object is gone
-    task_block* heir = nullptr;  // who waits then; null: nobody can
-    context_node* const ctx;     // referenced
-    void (*handler)(std::exception_ptr, void*) = nullptr;
-    void* handler_user = nullptr;
-    const std::source_location at;
-
-    scope_state(const scope_state&) = delete;
-    scope_state& operator=(const scope_state&) = delete;
-    ~scope_state() { ctx->unref(); }
-    bool childless() const noexcept {
-        return children.load(std::memory_order_acquire) == 0;  // acquire: pairs with leave_scope()
-    }
-};
 
 static context_node& starters_context() noexcept {
     context_node* ctx = running_task().ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
@@ -68,14 +42,25 @@ static task_block* heir_of(const scope_state& state) noexcept {
     return running != nullptr && !runs_in(state, *running) ? running : nullptr;
 }
 
+/// Those that wait at a scope must be children of it, if it has any: else they refer to what may be gone.
+static void check_that_only_children_wait(const scope_state& state) noexcept {
+    for (const wait_node* node = state.for_place.front(); node != nullptr; node = node->next)
+        check(runs_in(state, *node->task), "scope: ends while a task waits for a place in it", state.at);
+    for (const wait_node* node = state.for_result.front(); node != nullptr; node = node->next)
+        check(runs_in(state, *node->task), "result_set: ends while a task waits for a result of it",
+              state.at);
+}
+
 scope_base::~scope_base() {
     scope_state& state = *state_;
     state.lock.lock();
+    check_that_only_children_wait(state);
+    const kept_results not_wanted = std::move(state.results);  // dies without the lock
     if (state.childless()) {
         // relaxed: see start_child()
-        const bool lost = !state.joined.load(std::memory_order_relaxed) && state.first_exception != nullptr;
+        const bool lost = !state.joined.load(std::memory_order_relaxed) && state.first.exception != nullptr;
         state.lock.unlock();
-        if (lost) unhandled_in_scope(state.at, std::move(state.first_exception));
+        if (lost) unhandled_in_scope(state.at, std::move(state.first.exception));
         delete state_;
         return;
     }
@@ -109,67 +94,130 @@ context scope_base::ctx() const noexcept { return context_access::share(state_->
 std::source_location scope_base::place() const noexcept { return state_->at; }
 
 std::size_t scope_base::size() const noexcept {
-    return state_->children.load(std::memory_order_relaxed);  // relaxed: a hint
+    // relaxed: a hint
+    return scope_state::count_in(state_->children.load(std::memory_order_relaxed));
+}
+
+// --- Children, and their places ----------------------------------------------------------------------
+
+/// L. Counts those that wait for as many places as there are, and claims them.
+static void give_places(scope_state& state, claimed_tasks& woken) noexcept {
+    while (state.has_place()) {
+        const wait_node* const next = state.for_place.pop_front();
+        if (next == nullptr) return;
+        if (woken.claim_popped(*next)) state.fill_place();
+    }
 }
 
 /// One child fewer; the last tells who waits.
 static void leave_scope(scope_state& state) noexcept {
     std::size_t left = state.children.load(std::memory_order_relaxed);  // relaxed: a guess; the CAS decides
-    while (left > 1)  // acq_rel: what a child wrote is seen by who finds none left. relaxed: tried again
+    while (left > 1 && left < scope_state::limited)
+        // acq_rel: what a child wrote is seen by who finds none left. relaxed: tried again
         if (state.children.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
                                                  std::memory_order_relaxed))
             return;
+    claimed_tasks woken;
     state.lock.lock();
-    const bool last = state.children.fetch_sub(1, std::memory_order_acq_rel) == 1;  // acq_rel: as above
+    state.children.fetch_sub(1, std::memory_order_acq_rel);  // acq_rel: as above
+    give_places(state, woken);                               // before anybody acts on a 0: V4
+    const bool last = state.childless();
     const bool left_behind = last && state.left;
-    wait_node* const joiner = last ? std::exchange(state.joiner, nullptr) : nullptr;
-    task_block* const waiter = joiner != nullptr ? joiner->task : nullptr;
-    const claimed how = joiner != nullptr ? claim(*joiner) : claimed::lost;
+    if (last && state.joiner != nullptr) woken.claim_popped(*std::exchange(state.joiner, nullptr));
+    if (last) woken.claim_all(state.for_result);
     state.lock.unlock();
-    if (waiter != nullptr) finish(*waiter, how);
+    woken.finish_all();
     if (!left_behind) return;
-    if (state.first_exception != nullptr)  // nobody will join
-        unhandled_in_scope(state.at, std::move(state.first_exception));
+    if (state.first.exception != nullptr)  // nobody will join
+        unhandled_in_scope(state.at, std::move(state.first.exception));
     task_block* const heir = state.heir;
     delete &state;  // V2
     if (heir != nullptr) release_hold(*heir);
 }
 
-void scope_base::start_child(std::coroutine_handle<> frame, promise_base& promise, task_end_base& end,
-                             std::source_location at) {
-    promise.on_done = &end;
+void start_counted(scope_state& in, const start_request& what) {
     // relaxed: read when no children are left, and what this one did is seen then.
-    if (state_->joined.load(std::memory_order_relaxed))
-        state_->joined.store(false, std::memory_order_relaxed);
-    // relaxed: by the object's task or by a child, so nobody acts on a 0 meanwhile.
-    state_->children.fetch_add(1, std::memory_order_relaxed);
+    if (in.joined.load(std::memory_order_relaxed)) in.joined.store(false, std::memory_order_relaxed);
     try {
-        start_in(current_runtime(), state_->ctx,
-                 {frame, &promise, &end, task_kind::child, state_, at, false});
+        start_in(current_runtime(), in.ctx, what);
     } catch (...) {
-        leave_scope(*state_);
+        leave_scope(in);
         throw;
     }
 }
 
-/// Notes how a child failed. Returns whether the others are to be cancelled.
-static bool note_failure(scope_state& state, std::exception_ptr exception, std::error_code error) {
-    ++state.failures;
-    const bool first = state.failures == 1;
-    if (first) {
-        state.first_exception = std::move(exception);
-        state.first_error = error;
-    } else if (exception != nullptr) {
-        if (state.first_exception == nullptr)
-            state.first_exception = std::move(exception);
-        else if (state.others.size() < scope_state::kept_max)
-            state.others.push_back(std::move(exception));
+void start_child(scope_state& in, const start_request& what) {
+    // relaxed: by the object's task or by a child, so nobody acts on a 0 meanwhile.
+    in.children.fetch_add(1, std::memory_order_relaxed);
+    start_counted(in, what);
+}
+
+void scope_base::set_limit(std::size_t most) noexcept {
+    claimed_tasks woken;
+    state_->lock.lock();
+    state_->limit = most;
+    // relaxed: who leaves without the lock has done so before this in the order of `children`, so we see it.
+    state_->children.fetch_or(scope_state::limited, std::memory_order_relaxed);
+    give_places(*state_, woken);
+    state_->lock.unlock();
+    woken.finish_all();
+}
+
+context_node* children_context(scope_state& of) noexcept { return of.ctx; }
+
+std::error_code why_cancelled(scope_state& of) noexcept { return context_access::share(of.ctx).err(); }
+
+std::error_code take_place(scope_state& in) noexcept {
+    if (const std::error_code refused = why_cancelled(in)) return refused;
+    in.lock.lock();
+    const bool free = in.has_place();
+    if (free) in.fill_place();
+    in.lock.unlock();
+    return free ? std::error_code() : make_error_code(errc::not_available);
+}
+
+wait_object* place_case::object() noexcept { return in_; }
+
+bool place_case::try_now(late_wake&) noexcept {
+    const bool free = in_->has_place();
+    if (free) in_->fill_place();
+    return free;
+}
+
+void place_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
+    in_->for_place.enlist(node_, task, ticket);
+}
+
+bool place_case::delist() noexcept { return in_->for_place.delist(node_); }
+
+// --- How children fail -------------------------------------------------------------------------------
+
+/// L. Keeps it if there is room.
+static void keep(other_failures& others, failure&& what, bool in_front) noexcept {
+    if (in_front && others.kept.size() == scope_state::kept_max) {
+        others.kept.pop_back();
+        ++others.not_kept;
     }
+    try {
+        if (others.kept.size() < scope_state::kept_max) {
+            others.kept.insert(in_front ? others.kept.begin() : others.kept.end(), std::move(what));
+            return;
+        }
+    } catch (const std::bad_alloc&) {  // one more that is not kept
+    }
+    ++others.not_kept;
+}
+
+/// L. Notes how a child failed. Returns whether the others are to be cancelled.
+static bool note_failure(scope_state& state, failure what) noexcept {
+    const bool first = ++state.failures == 1;
+    const bool comes_out = first || (what.exception != nullptr && state.first.exception == nullptr);
+    if (comes_out) std::swap(state.first, what);  // what join() would have given came before all others
+    if (what) keep(state.others, std::move(what), comes_out);
     return first && state.one_fate;
 }
 
-/// After a cancel, such a child fails nobody: it only says that it was cancelled, or that another one was.
-static bool says_cancelled(std::error_code error) noexcept {
+bool says_cancelled(std::error_code error) noexcept {
     for (const errc each : {errc::cancelled, errc::deadline_exceeded, errc::timed_out, errc::stopping,
                             errc::producer_cancelled})
         if (error == each) return true;
@@ -177,22 +225,22 @@ static bool says_cancelled(std::error_code error) noexcept {
 }
 
 static void take_failure(scope_state& state, const task_end_base& end, promise_base& promise) noexcept {
-    std::exception_ptr exception;
-    std::error_code error;
+    failure what;
     if (end.failed(promise)) {
-        exception = end.take_exception(promise);
+        what.exception = end.take_exception(promise);
         if (state.handler != nullptr) {
-            state.handler(std::move(exception), state.handler_user);
+            state.handler(std::move(what.exception), state.handler_user);
             return;
         }
     } else if (state.one_fate) {
-        error = end.error(promise);
+        what.error = end.error(promise);
     }
-    if (exception == nullptr && !error) return;
+    if (!what) return;
+    const std::error_code error = what.error;
     // acquire: pairs with the store of the flag.
-    if (error && state.ctx->cancelled.load(std::memory_order_acquire) && says_cancelled(error)) return;
+    if (error && state.ctx->cancelled.load(std::memory_order_acquire) && says_cancelled(error)) return;  // S6
     state.lock.lock();
-    const bool cancel_others = note_failure(state, std::move(exception), error);
+    const bool cancel_others = note_failure(state, std::move(what));
     state.lock.unlock();
     if (cancel_others)
         cancel_tree(*state.ctx, errc::cancelled, error ? error : make_error_code(errc::cancelled));
@@ -216,6 +264,21 @@ void release_hold(task_block& heir) noexcept {
     if (!heir.frame) return conclude(heir);
     promise_base& promise = promise_of(heir.frame);
     complete(heir, static_cast<const task_end_base&>(*promise.on_done), promise);
+}
+
+std::size_t scope_base::failures() const noexcept {
+    state_->lock.lock();
+    const std::size_t failures = state_->failures;
+    state_->lock.unlock();
+    return failures;
+}
+
+other_failures scope_base::take_other_failures() {
+    other_failures taken;
+    state_->lock.lock();
+    std::swap(taken, state_->others);
+    state_->lock.unlock();
+    return taken;
 }
 
 // --- join() ----------------------------------------------------------------------------------------
@@ -250,8 +313,8 @@ result<> join_children::awaiter_type::await_resume() {
     scope_state& state = *of_.state_;
     state.lock.lock();
     state.joined.store(true, std::memory_order_relaxed);  // relaxed: see start_child()
-    std::exception_ptr exception = std::move(state.first_exception);
-    const std::error_code error = state.first_error;
+    std::exception_ptr exception = std::move(state.first.exception);
+    const std::error_code error = state.first.error;
     state.lock.unlock();
     if (exception != nullptr) std::rethrow_exception(std::move(exception));
     if (error) return error;
@@ -263,22 +326,9 @@ result<> join_children::awaiter_type::await_resume() {
 
 namespace runnel {
 
-std::vector<std::exception_ptr> scope::take_other_exceptions() {
-    state_->lock.lock();
-    std::vector<std::exception_ptr> others = std::move(state_->others);
-    state_->lock.unlock();
-    return others;
-}
-
-std::size_t scope::failures() const noexcept {
-    state_->lock.lock();
-    const std::size_t failures = state_->failures;
-    state_->lock.unlock();
-    return failures;
-}
-
 void task_set::on_failure(void (*handler)(std::exception_ptr, void*), void* user) noexcept {
-    state_->handler = handler;
-    state_->handler_user = user;
+    detail::scope_state& state = state_of(*this);
+    state.handler = handler;
+    state.handler_user = user;
 }
 }

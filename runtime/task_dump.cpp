@@ -116,13 +116,20 @@ void read_held(const task_block& task, nanoseconds_t now, task_record& into) {
     into.deadline = ctx.deadline;
 }
 
+/// A plain thread that waits for what tasks of any runtime may do is shown by all of them.
+bool is_shown(const task_block& task, const runtime_core& core) noexcept {
+    // relaxed: as in is_live().
+    const bool of_none = task.runtime.load(std::memory_order_relaxed) == nullptr;
+    return of_none ? task.kind == task_kind::thread : is_live(task, core);
+}
+
 /// False: no task of this runtime.
 bool read_task(task_block& task, const runtime_core& core, nanoseconds_t now, task_record& into) {
-    if (!is_live(task, core)) return false;
+    if (!is_shown(task, core)) return false;
     into.chain.reserve(frames_max);  // nothing may throw while it is held
     into.waits.reserve(waits_shown);
     const bool held = hold(task);
-    const bool counts = is_live(task, core);
+    const bool counts = is_shown(task, core);
     if (counts) {
         const task_number number = task.id;
         into.id = number;

@@ -40,17 +40,28 @@ void release_hold(task_block& heir) noexcept;
 /// The halves of a scope's child. Implemented in scope.cpp.
 void note_end_of_child(task_block& task, const task_end_base& end, promise_base& promise) noexcept;
 void end_child(task_block& task) noexcept;
+/// After a cancel, a task that ends with such an error has not failed: it only says that it was cancelled, or that
+/// another one was.
+bool says_cancelled(std::error_code error) noexcept;
 /// A branch of when_all has no frame of its own to destroy: its second half. Implemented in fork.cpp.
 void arrive_late(task_block& branch_task) noexcept;
 
 /// As unhandled(), which see: of a child of a scope that nobody joins.
 void unhandled_in_scope(std::source_location scope, std::exception_ptr what) noexcept;
 
-/// Waits for `only` on a plain thread: 0, or a wait code when the runtime gave up its tasks. While `only` is
-/// not ready `core` must be there (looked at under the lock of its object); it stays there until the return.
-unsigned wait_on_thread(wait_case& only, runtime_core* core);
-/// Ends such a thread's sleep.
+/// A block for a plain thread that waits, of no runtime: to be given back by free_ended(). Throws std::bad_alloc.
+task_block& begin_thread_block(context_node& under);
+/// From now on until end_block() it is one of this runtime's, which does not go meanwhile.
+void attach_thread_block(runtime_core& core, task_block& task) noexcept;
+/// Waits on a plain thread for one of `cases`: its index; or a wait code when the runtime gave up its tasks. `lists`
+/// may be null when there is one. `core`: null, or the runtime that has what is waited for. It must be there while that
+/// is not ready (looked at under the lock of its object), and is then there until the return.
+/// Throws std::bad_alloc. check()s that it is a plain thread.
+unsigned wait_on_thread(const several_cases& of, const wait_cases* lists, runtime_core* core);
+/// Ends the sleep of a plain thread.
 void wake_thread(task_block& task) noexcept;
+/// The timers of the plain thread that waits here; null when none does.
+timer_heap* timers_of_thread() noexcept;
 
 /// Stands in for a task that was refused: its join is ready at once.
 wait_object& refused_object() noexcept;

@@ -5,6 +5,7 @@
 
 #include <runnel/detail/wait.hpp>
 
+#include "task_life.hpp"
 #include "timers.hpp"
 
 namespace runnel {
@@ -19,12 +20,19 @@ namespace {
 
 /// For a try_select on a plain thread, which has no timers: something to lock, guarding nothing.
 constinit wait_object nowhere;
+
+timer_heap& timers_here() noexcept {
+    timer_heap* const own = tls_worker == nullptr ? timers_of_thread() : nullptr;
+    return own != nullptr ? *own : current_timers();
+}
 }
 
 wait_object* deadline_case::object() noexcept {
     // Asked again after the wait, maybe on another worker: the answer must be the same.
     if (node_.heap != nullptr) return node_.heap;
-    return tls_worker != nullptr ? &current_timers() : &nowhere;
+    if (tls_worker != nullptr) return &current_timers();
+    timer_heap* const own = timers_of_thread();
+    return own != nullptr ? own : &nowhere;
 }
 
 bool deadline_case::try_now(late_wake&) noexcept {
@@ -35,7 +43,7 @@ void deadline_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     node_.task = &task;
     node_.ticket = ticket;
     node_.when = from_ == origin::wait ? saturated_sum(clock_now(), time_) : time_;
-    current_timers().link(node_);
+    timers_here().link(node_);
 }
 
 bool deadline_case::delist() noexcept {

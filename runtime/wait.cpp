@@ -1,14 +1,16 @@
 // The steps of a wait; detail/wait.hpp has the protocol and names them.
 #include <runnel/detail/wait.hpp>
 
-#include <algorithm>
 #include <cassert>
-#include <vector>
+#include <new>
 
+#include <runnel/detail/check.hpp>
+#include <runnel/detail/operation.hpp>
 #include <runnel/detail/tracing.hpp>
 #include <runnel/result.hpp>
 #include "brake.hpp"
 #include "context_node.hpp"
+#include "wait_many.hpp"
 #include "worker.hpp"
 
 namespace runnel::detail {
@@ -24,12 +26,15 @@ worker_local& this_worker() noexcept {
     return *here;
 }
 
-/// Nothing to wait for: go on, unless the budget of this resumption is used up (W3).
-bool go_on(worker_local& here, unsigned code, std::coroutine_handle<> awaiter) noexcept {
+/// Nothing to wait for: go on, unless the budget of this resumption is used up (W3). A wait of very many cases is as
+/// much work as several.
+bool go_on(worker_local& here, unsigned code, std::coroutine_handle<> awaiter,
+           std::size_t cases = 1) noexcept {
     task_block& task = *here.running;
     end_unparked(task, code);
     task.refused = 0;
-    if (--here.budget > 0) [[likely]]
+    here.budget -= 1 + static_cast<int>(cases / 128);
+    if (here.budget > 0) [[likely]]
         return false;
     task.leaf = awaiter;
     schedule_back(task);
@@ -54,9 +59,6 @@ void note_done(const worker_local& here, wait_case& done, const late_wake& wake)
     if (here.traced != nullptr) [[unlikely]]
         trace_done(done, wake);
 }
-
-/// waits_of() tells the two apart by the lowest bit.
-const void* tagged(const wait_cases& several) noexcept { return reinterpret_cast<const char*>(&several) + 1; }
 
 bool parked(const task_block& task) noexcept {
     // acquire: pairs with the winner's CAS, which follows what it wrote into our slot.
@@ -142,14 +144,6 @@ bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
     return how != arming::cancelled;
 }
 
-/// Step 8, of a case that has not happened.
-static void leave(wait_case& lost, wait_object& at) noexcept {
-    at.lock.lock();
-    const bool stood_in_the_way = lost.delist();
-    at.lock.unlock();
-    if (stood_in_the_way) lost.pass_on();
-}
-
 unsigned resume_one(wait_case& only) {
     task_block& task = *this_worker().running;
     if (parked(task)) {
@@ -162,173 +156,97 @@ unsigned resume_one(wait_case& only) {
 }
 
 namespace {
-/// The objects of a wait, each once, in the order of their addresses.
-class locked_objects {
-public:
-    locked_objects(wait_case* const* cases, std::size_t count) {
-        wait_object** objects = few_;
-        if (count > few) {
-            many_.resize(count);
-            objects = many_.data();
-        }
-        for (std::size_t i = 0; i < count; ++i)
-            if (wait_object* object = cases[i]->object(); object != nullptr) objects[count_++] = object;
-        std::sort(objects, objects + count_, std::less<>());
-        count_ = static_cast<std::size_t>(std::unique(objects, objects + count_) - objects);
-        objects_ = objects;
-        for (std::size_t i = 0; i < count_; ++i) objects_[i]->lock.lock();
-    }
-    locked_objects(const locked_objects&) = delete;
-    locked_objects& operator=(const locked_objects&) = delete;
-
-    bool empty() const noexcept { return count_ == 0; }
-    void unlock() noexcept {
-        for (std::size_t i = 0; i < count_; ++i) objects_[i]->lock.unlock();
-    }
-
-private:
-    static constexpr std::size_t few = 64;
-    wait_object* few_[few];
-    std::vector<wait_object*> many_;
-    wait_object** objects_ = nullptr;
-    std::size_t count_ = 0;
-};
-
-/// Room for the order in which the cases of a fair wait are tried, and queue up: of two that stand in the same queue
-/// each is as likely to be found first.
-class turns {
-public:
-    turns(std::size_t count, choice order) : many_(order == choice::fair && count > few ? count : 0) {
-        drawn_ = order == choice::in_order ? nullptr : many_.empty() ? few_ : many_.data();
-    }
-    turns(const turns&) = delete;
-    turns& operator=(const turns&) = delete;
-    /// Null: as written.
-    std::uint16_t* drawn() noexcept { return drawn_; }
-
-private:
-    static constexpr std::size_t few = 64;
-    std::uint16_t few_[few];
-    std::vector<std::uint16_t> many_;
-    std::uint16_t* drawn_;
-};
-
-/// Step 3 for several: in random order, which is left in `turn`; or as written.
-int try_cases(wait_case* const* cases, std::size_t count, std::uint16_t* turn, late_wake& wake) noexcept {
-    if (turn == nullptr) {
-        for (std::size_t i = 0; i < count; ++i)
-            if (cases[i]->object() != nullptr && cases[i]->try_now(wake)) return static_cast<int>(i);
-        return -1;
-    }
-    for (std::size_t i = 0; i < count; ++i) turn[i] = static_cast<std::uint16_t>(i);
-    for (std::size_t n = count; n > 0; --n) {
-        const std::size_t pick = n == 1 ? 0 : random_below(static_cast<std::uint32_t>(n));
-        const std::uint16_t tried = turn[pick];
-        if (cases[tried]->object() != nullptr && cases[tried]->try_now(wake)) return tried;
-        turn[pick] = turn[n - 1];
-        turn[n - 1] = tried;
-    }
-    return -1;
-}
-
 /// Steps 4 to 6.
-arming park(const worker_local& here, wait_case* const* cases, std::size_t count, const std::uint16_t* turn,
-            bool locked, wait_cases& lists, std::coroutine_handle<> awaiter) noexcept {
+arming park(const worker_local& here, const several_cases& of, bool locked, wait_cases& lists,
+            std::coroutine_handle<> awaiter) noexcept {
     task_block& task = *here.running;
     const std::uint64_t ticket = next_ticket(task);
-    for (std::size_t i = 0; i < count; ++i) {
-        const std::size_t each = turn != nullptr ? turn[i] : i;
-        if (cases[each]->object() != nullptr) cases[each]->enlist(task, ticket_for(ticket, each));
-    }
+    enlist_all(of, task, ticket);
     begin_wait(here, task, tagged(lists));
     const arming how = arm(task, ticket, awaiter);
     // Without a lock of ours nothing keeps a task that a dump held from going on: and nothing was enlisted.
     if (how != arming::parked && locked) [[unlikely]]
-        for (std::size_t i = 0; i < count; ++i) cases[i]->delist();
+        for (std::size_t i = 0; i < of.count; ++i) of.cases[i]->delist();
     return how;
 }
 }
 
-bool suspend_many(wait_case* const* cases, std::size_t count, choice order, wait_cases& lists,
-                  std::coroutine_handle<> awaiter) noexcept {
+bool suspend_many(const several_cases& of, wait_cases& lists, std::coroutine_handle<> awaiter) noexcept {
     worker_local& here = this_worker();
     task_block& task = *here.running;
     if (!may_wait(task)) [[unlikely]]
         return refuse(task, awaiter);
-    locked_objects objects(cases, count);
-    turns in_turn(count, order);
+    locked_objects objects(of);
     late_wake wake;
-    const int ready = try_cases(cases, count, in_turn.drawn(), wake);
+    const int ready = try_cases(of, wake);
     if (ready >= 0) {
         objects.unlock();
-        note_done(here, *cases[ready], wake);
+        note_done(here, *of.cases[ready], wake);
         finish(wake);
-        return go_on(here, static_cast<unsigned>(ready), awaiter);
+        return go_on(here, static_cast<unsigned>(ready), awaiter, of.count);
     }
-    const arming how = park(here, cases, count, in_turn.drawn(), !objects.empty(), lists, awaiter);
+    const arming how = park(here, of, !objects.empty(), lists, awaiter);
     objects.unlock();
     return how != arming::cancelled;
 }
 
 /// The same for one case and a limit. The lock of the timers comes out of the order of addresses, so it is taken
 /// only if that needs no waiting.
-static bool suspend_one_limited(worker_local& here, wait_case* const* cases, wait_object& object,
-                                wait_cases& lists, std::coroutine_handle<> awaiter) noexcept {
+static bool suspend_one_limited(worker_local& here, several_cases of, wait_object& object, wait_cases& lists,
+                                std::coroutine_handle<> awaiter) noexcept {
+    of.order = choice::in_order;  // nothing to choose, and nothing drawn
     object.lock.lock();
     late_wake wake;
-    if (cases[0]->try_now(wake)) {
+    if (of.cases[0]->try_now(wake)) {
         object.lock.unlock();
-        note_done(here, *cases[0], wake);
+        note_done(here, *of.cases[0], wake);
         finish(wake);
         return go_on(here, 0, awaiter);
     }
-    wait_object& timers = *cases[1]->object();
+    wait_object& timers = *of.cases[1]->object();
     if (!timers.lock.try_lock()) {
         object.lock.unlock();
-        return suspend_many(cases, 2, choice::in_order, lists, awaiter);
+        return suspend_many(of, lists, awaiter);
     }
-    const arming how = park(here, cases, 2, nullptr, true, lists, awaiter);
+    const arming how = park(here, of, true, lists, awaiter);
     timers.lock.unlock();
     object.lock.unlock();
     return how != arming::cancelled;
 }
 
-bool suspend_limited(wait_case* const* cases, std::size_t count, choice order, wait_cases& lists,
-                     std::coroutine_handle<> awaiter) noexcept {
+bool suspend_limited(const several_cases& of, wait_cases& lists, std::coroutine_handle<> awaiter) noexcept {
     worker_local& here = this_worker();
     task_block& task = *here.running;
     if (!may_wait(task)) [[unlikely]]
         return refuse(task, awaiter);
-    if (count == 2) {
-        wait_object* object = cases[0]->object();
-        if (object != nullptr) return suspend_one_limited(here, cases, *object, lists, awaiter);
-    } else if (const int ready = try_many(cases, count - 1, order); ready >= 0) {
-        return go_on(here, static_cast<unsigned>(ready), awaiter);
+    if (of.count == 2) {
+        wait_object* object = of.cases[0]->object();
+        if (object != nullptr) return suspend_one_limited(here, of, *object, lists, awaiter);
+    } else {
+        several_cases but_the_limit = of;
+        --but_the_limit.count;
+        const int ready = try_many(but_the_limit);
+        if (ready >= 0) return go_on(here, static_cast<unsigned>(ready), awaiter, of.count);
     }
-    return suspend_many(cases, count, order, lists, awaiter);
+    return suspend_many(of, lists, awaiter);
 }
 
 unsigned resume_many(wait_case* const* cases, std::size_t count) {
     task_block& task = *this_worker().running;
     if (parked(task)) {
         // relaxed: parked() acquired.
-        const unsigned code = code_of(task.word.load(std::memory_order_relaxed));
-        for (std::size_t i = 0; i < count; ++i) {
-            wait_object* object = i == code ? nullptr : cases[i]->object();
-            if (object != nullptr) leave(*cases[i], *object);
-        }
+        leave_all_but(code_of(task.word.load(std::memory_order_relaxed)), cases, count);
     }
     return outcome_of(task);
 }
 
-int try_many(wait_case* const* cases, std::size_t count, choice order) noexcept {
+int try_many(const several_cases& of) noexcept {
     late_wake wake;
-    locked_objects objects(cases, count);
-    turns in_turn(count, order);
-    const int ready = try_cases(cases, count, in_turn.drawn(), wake);
+    locked_objects objects(of);
+    const int ready = try_cases(of, wake);
     objects.unlock();
     if (ready >= 0 && traced()) [[unlikely]]
-        trace_done(*cases[ready], wake);
+        trace_done(*of.cases[ready], wake);
     finish(wake);
     return ready;
 }
@@ -346,6 +264,16 @@ bool try_one(wait_case& only) noexcept {
     return happened;
 }
 
+several_cases case_block::make(std::size_t count, choice order) {
+    check(count <= wait_code::last_index + 1U, "select: more than 32,752 cases");
+    constexpr std::size_t bytes_of_one = sizeof(wait_case*) + sizeof(wait_object*) + sizeof(std::uint16_t);
+    block_ = ::operator new(count * bytes_of_one);
+    const auto objects = reinterpret_cast<wait_object**>(cases() + count);
+    return {cases(), objects, reinterpret_cast<std::uint16_t*>(objects + count), count, order};
+}
+
+case_block::~case_block() { ::operator delete(block_); }
+
 void give_way(task_block& task, std::coroutine_handle<> awaiter) noexcept {
     end_unparked(task);
     task.leaf = awaiter;
@@ -358,8 +286,7 @@ std::size_t waits_of(const task_block& task, wait_case** out, std::size_t room) 
     if (at == 0) return 0;
     if ((at & 1) == 0) return out[0] = reinterpret_cast<wait_case*>(at), 1;
     auto& several = *reinterpret_cast<wait_cases*>(at - 1);
-    const std::size_t count = several.list(several, out, room);
-    return count <= room ? count : 0;
+    return several.list(several, out, room);
 }
 
 // --- Operations in the kernel ----------------------------------------------------------------------

@@ -412,13 +412,14 @@ nanoseconds_t tick_time() noexcept {
     return here != nullptr ? here->tick_time : monotonic_now();
 }
 
-static void route(task_block& task, runtime_core& core) noexcept {
+/// A plain thread may be of no runtime.
+static void route(task_block& task, runtime_core* core) noexcept {
     if (task.kind == task_kind::thread)
         wake_thread(task);
-    else if (task.routed && task.pinned < core.workers.size())
-        core.workers[task.pinned]->post(task);
+    else if (task.routed && task.pinned < core->workers.size())
+        core->workers[task.pinned]->post(task);
     else
-        core.inject(task);
+        core->inject(task);
 }
 
 void schedule(task_block& task) noexcept {
@@ -430,7 +431,7 @@ void schedule(task_block& task) noexcept {
             here->trace_wake(task);
         here->push_next(task);
     } else {
-        route(task, *core);
+        route(task, core);
     }
 }
 
@@ -443,7 +444,7 @@ void schedule_back(task_block& task) noexcept {
             here->trace_wake(task);
         here->push_ready(task);
     } else {
-        route(task, *core);
+        route(task, core);
     }
 }
 }

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 #include <runnel/batch.hpp>
+#include <runnel/block_on.hpp>
 #include <runnel/go.hpp>
 #include <runnel/select.hpp>
 #include <runnel/testing.hpp>
@@ -10,6 +11,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/level.hpp"
@@ -157,6 +159,17 @@ TEST_CASE("channel: under any schedule the last sender closes the channel once, 
         testing::expect(end && received == sent);
     });
     CHECK_MESSAGE(all.ok(), all.what());
+}
+
+TEST_CASE("oneshot: the sender may live where the receiver destroys it once it has the value") {
+    for (int round = 0; round < scaled(200, 20'000); ++round) {
+        auto [reply, answer] = rn::make_oneshot<int>();
+        auto holder = std::make_unique<rn::oneshot_sender<int>>(std::move(reply));
+        std::thread sends([to = holder.get()] { CHECK(std::move(*to).send(7)); });
+        CHECK(rn::block_on(answer).value() == 7);
+        holder.reset();
+        sends.join();
+    }
 }
 
 TEST_CASE("batch: all values of a range are sent in order and moved from") {

@@ -4,7 +4,9 @@
 #include <runnel/context.hpp>
 #include <runnel/go.hpp>
 #include <runnel/once.hpp>
+#include <runnel/race.hpp>
 #include <runnel/rate_limiter.hpp>
+#include <runnel/result_set.hpp>
 #include <runnel/runtime.hpp>
 #include <runnel/scope.hpp>
 #include <runnel/select.hpp>
@@ -18,6 +20,7 @@
 #include <cstdio>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace rn = runnel;
 using namespace std::chrono_literals;
@@ -122,6 +125,26 @@ rn::task<std::string> serve(server& of, std::string url) {
     co_return page.value_or("");
 }
 
+// --- Groups ----------------------------------------------------------------------------------------
+
+rn::task<rn::result<std::vector<std::string>>> fetch_all(int& calls, std::vector<std::string> urls) {
+    rn::result_set<std::string> pages;  // errgroup.WithContext, and a place for what each of them gives
+    pages.set_limit(2);                 // g.SetLimit(2)
+    for (const auto& url : urls) {
+        auto started = co_await pages.when_free().spawn(fetch, rn::borrow(calls), url);  // g.Go
+        if (!started) break;  // one has failed, or we are cancelled
+    }
+    auto all = co_await pages.in_order();  // g.Wait(), and the pages
+    co_return all;
+}
+
+rn::task<std::string> fetch_from_either(int& calls) {
+    auto won = co_await rn::race_ok(fetch(calls, "mirror.one"), fetch(calls, "mirror.two"));
+    if (!won) co_return "";  // and won.failures() says why, of each
+    if (won.index() == 0) co_return won.get<0>();
+    co_return won.get<1>();
+}
+
 // --- What Go leaves to you -------------------------------------------------------------------------
 
 rn::task<> count_words(rn::broadcast_receiver<std::string> in, int& words) {
@@ -171,6 +194,15 @@ rn::task<bool> locks_are_right() {
     co_return nails == 3 && right == 4 && of.calls < 4;
 }
 
+rn::task<bool> groups_are_right() {
+    int calls = 0;
+    std::vector<std::string> urls{"a", "b", "c"};
+    const auto pages = co_await fetch_all(calls, std::move(urls));
+    const std::string quickest = co_await fetch_from_either(calls);
+    co_return pages.value_or(std::vector<std::string>()).size() == 3 && pages->at(2) == "page of c" &&
+        calls >= 4 && quickest.starts_with("page of mirror.");
+}
+
 rn::task<> everything() {
     const int sum = co_await sum_of(10);
     rn::testing::expect(sum == 55, "channels");
@@ -180,6 +212,8 @@ rn::task<> everything() {
     rn::testing::expect(greeting == "woken, ada", "contexts");
     const bool locks = co_await locks_are_right();
     rn::testing::expect(locks, "locks");
+    const bool groups = co_await groups_are_right();
+    rn::testing::expect(groups, "groups");
     const int told = co_await tell_all();
     rn::testing::expect(told == 6, "broadcast");
 }

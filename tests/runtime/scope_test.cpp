@@ -18,10 +18,12 @@
 #include "support/level.hpp"
 #include "support/runtimes.hpp"
 #include "support/scarce_memory.hpp"
+#include "support/virtual_time.hpp"
 
 namespace rn = runnel;
 using namespace std::chrono_literals;
 using support::counted;
+using support::in_virtual_time;
 using support::run_on;
 
 namespace {
@@ -101,8 +103,94 @@ TEST_CASE("scope: the failures after the first are kept, at most 16") {
         for (int i = 0; i < 30; ++i) s.spawn(throws, std::string("one of many"));
         CHECK_THROWS_WITH(co_await s.join(), "one of many");
         CHECK(s.failures() == 30);
-        CHECK(s.take_other_exceptions().size() == 16);
-        CHECK(s.take_other_exceptions().empty());
+        const auto others = s.take_other_failures();
+        CHECK(others.kept.size() == 16);
+        CHECK(others.not_kept == 13);
+        CHECK(s.take_other_failures().kept.empty());
+        CHECK(s.failures() == 30);
+    });
+}
+
+/// They fail when `time` has come, cancelled or not.
+rn::task<rn::result<>> refuses_at(rn::clock::duration time, rn::errc why) {
+    co_await rn::shielded(rn::sleep_for(time));
+    co_return why;
+}
+rn::task<> throws_at(rn::clock::duration time, std::string what) {
+    co_await rn::shielded(rn::sleep_for(time));
+    throw std::runtime_error(what);
+}
+
+TEST_CASE("scope: of the failures after the first exceptions and errors are kept in one list as they came") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::scope s;
+        s.spawn(refuses_at, 1ms, rn::errc::full);
+        s.spawn(refuses_at, 2ms, rn::errc::cancelled);  // only a consequence of the first failure
+        s.spawn(refuses_at, 3ms, rn::errc::closed);
+        s.spawn(throws_at, 4ms, std::string("thrown"));
+        s.spawn(refuses_at, 5ms, rn::errc::too_slow);
+        s.spawn(throws_at, 6ms, std::string("thrown too"));
+        CHECK_THROWS_WITH(co_await s.join(), "thrown");  // an exception before any error
+        CHECK(s.ctx().cause() == rn::errc::full);
+        CHECK(s.failures() == 5);
+        const auto others = s.take_other_failures();
+        CHECK(others.not_kept == 0);
+        if (others.kept.size() != 4) throw std::logic_error("four others have failed");
+        CHECK(others.kept[0].error == rn::errc::full);
+        CHECK(others.kept[1].error == rn::errc::closed);
+        CHECK(others.kept[2].error == rn::errc::too_slow);
+        CHECK_FALSE(others.kept[2].exception);
+        CHECK_FALSE(others.kept[3].error);
+        CHECK_THROWS_WITH(std::rethrow_exception(others.kept[3].exception), "thrown too");
+    });
+}
+
+TEST_CASE("scope: a first error that an exception takes the place of is kept when there is no more room") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::scope s;
+        s.spawn(refuses_at, 1ms, rn::errc::full);
+        for (int i = 0; i < 16; ++i) s.spawn(refuses_at, 2ms, rn::errc::closed);
+        s.spawn(throws_at, 3ms, std::string("late"));
+        CHECK_THROWS_WITH(co_await s.join(), "late");
+        const auto others = s.take_other_failures();
+        CHECK(others.kept.size() == 16);
+        CHECK(others.not_kept == 1);
+        CHECK(others.kept[0].error == rn::errc::full);
+    });
+}
+
+TEST_CASE("scope: errors of children after cancel() are kept too") {
+    run_on(1, []() -> rn::task<> {
+        const auto answers = [](rn::errc with) -> rn::task<rn::result<>> {
+            co_await rn::sleep_for(1h);
+            co_return with;
+        };
+        rn::scope s;
+        for (const auto with : {rn::errc::closed, rn::errc::cancelled, rn::errc::full})
+            s.spawn(answers, with);
+        co_await rn::yield();
+        s.cancel();
+        const auto end = co_await s.join();
+        CHECK(s.failures() == 2);
+        const auto others = s.take_other_failures();
+        if (others.kept.size() != 1) throw std::logic_error("one other has failed");
+        const auto other = others.kept[0].error;
+        CHECK(((end.error() == rn::errc::closed && other == rn::errc::full) ||
+               (end.error() == rn::errc::full && other == rn::errc::closed)));
+    });
+}
+
+TEST_CASE("task_set: the exceptions after the first are kept; errors are no failures of the set") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::task_set set;
+        set.spawn(throws_at, 1ms, std::string("one"));
+        set.spawn(refuses_at, 2ms, rn::errc::closed);
+        set.spawn(throws_at, 3ms, std::string("two"));
+        CHECK_THROWS_WITH(co_await set.join(), "one");
+        CHECK(set.failures() == 2);
+        const auto others = set.take_other_failures();
+        if (others.kept.size() != 1) throw std::logic_error("one other has failed");
+        CHECK_THROWS_WITH(std::rethrow_exception(others.kept[0].exception), "two");
     });
 }
 

@@ -93,12 +93,14 @@ class [[nodiscard]] broadcast_recv final
 public:
     explicit broadcast_recv(broadcast_subscription* of) noexcept : base(of) {}
     broadcast_recv(broadcast_recv&&) noexcept = default;
+    broadcast_recv& operator=(broadcast_recv&& other) noexcept { return made_anew(*this, std::move(other)); }
 
     received<T> complete(unsigned) {
         const message_ref taken = this->take();
         if (!taken) return received<T>(this->why());
         return received<T>(this->missed(), std::in_place, taken.template as<T>());
     }
+    void again() noexcept { this->untake(); }
 };
 
 /// What send() and emplace() of a broadcast give. Knows no T at all.
@@ -108,8 +110,10 @@ public:
     broadcast_send(broadcast_core* core, message_ref message, void* source = nullptr) noexcept
         : single_case(core, std::move(message), source) {}
     broadcast_send(broadcast_send&&) noexcept = default;
+    broadcast_send& operator=(broadcast_send&& other) noexcept { return made_anew(*this, std::move(other)); }
 
     result<std::size_t> complete(unsigned) noexcept { return how_it_went(); }
+    void again() noexcept { spend(); }
 };
 
 /// What all ends that send into broadcasts have in common.

@@ -39,6 +39,7 @@
 
 #include "channel_options.hpp"
 #include "detail/channel_operations.hpp"
+#include "send_permit.hpp"
 
 // clang warns of an operation that is kept beyond its arguments; g++ does not know the attribute that says so.
 #pragma GCC diagnostic push
@@ -47,8 +48,6 @@
 namespace runnel {
 
 namespace detail {
-enum class end_kind : unsigned char { sender, receiver, joint, weak };
-
 /// Throws std::bad_alloc.
 channel_core* make_core(const element_type& type, channel_settings&& settings, bool joint,
                         std::source_location made_at);
@@ -77,6 +76,7 @@ constexpr void require_element() noexcept {
 /// What a channel holds and has seen, at one moment. Values: each that was accepted is received, dropped or still here.
 struct channel_stats {
     std::size_t items = 0;       // values that wait to be received
+    std::size_t reserved = 0;    // places that are held by permits
     std::size_t high_water = 0;  // the most that ever did
     std::uint64_t sent = 0, received = 0, dropped = 0;
     std::int64_t oldest_age_ms = 0;  // how long the oldest of them has waited
@@ -104,7 +104,7 @@ public:
         return static_cast<bool>(why(at));
     }
 
-    /// How many values wait to be received, at this moment; at most capacity().
+    /// How many values wait to be received, at this moment; with the places that permits hold at most capacity().
     std::size_t len(std::source_location at = std::source_location::current()) const noexcept;
     std::size_t capacity(std::source_location at = std::source_location::current()) const noexcept;
 
@@ -209,6 +209,28 @@ public:
     [[nodiscard]] result<> try_send(
         from<T> value, std::source_location at = std::source_location::current()) const noexcept {
         return once(send(value, at), target(at));
+    }
+
+    /// Waits for room and holds a place of it: sending by the permit that this gives never waits. A place that is held
+    /// counts as taken: for len() < capacity(), for other senders, and for the channel's overflow.
+    /// Returns       the permit; the cause of the close, or of the cancellation; errc::no_places of a channel with
+    ///               capacity 0; errc::full when there is no room and the channel's overflow is not to wait.
+    /// Cancellation  a cancel point on every call. A reserve that was cancelled holds nothing.
+    /// Order         first come, first served among those that wait to reserve or to send. (But a send for which a
+    ///               receiver waits needs no place, and passes by.)
+    /// Threads       any number at once. Cost: one short lock; no allocation, but in a channel that grows.
+    [[nodiscard]] detail::reserve_operation<T> reserve(
+        std::source_location at = std::source_location::current()) const noexcept [[clang::lifetimebound]] {
+        return detail::reserve_operation<T>(target(at));
+    }
+    /// The same without waiting.
+    /// Returns       as above; errc::full also when others would wait; errc::no_receiver of a nil channel.
+    /// Cancellation  none: it is tried whether the context is cancelled or not.
+    /// Threads       any, also outside a runtime.
+    [[nodiscard]] result<send_permit<T>> try_reserve(
+        std::source_location at = std::source_location::current()) const noexcept {
+        detail::reserve_operation<T> op = reserve(at);
+        return op.try_once() ? op.complete(0) : result<send_permit<T>>(detail::why_not_at_once(target(at)));
     }
 
     /// Waits until the channel is closed: for a sender that wants to know that nobody is left to receive, though it has

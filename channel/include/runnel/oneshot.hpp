@@ -21,18 +21,17 @@ class [[nodiscard]] oneshot_sender {
 public:
     oneshot_sender() noexcept = default;
 
-    /// Sends, and is used up: it is as if moved from afterwards.
+    /// Sends, and is used up: it is moved from. It is not touched any more once the value is there, so it may live
+    /// where the receiver, when it has the value, destroys it.
     /// Returns  success; errc::closed when nobody is left to receive: then `value` is untouched.
     /// Threads: any, also outside a runtime. Cost: one move, one short lock.
     [[nodiscard]] result<> send(T&& value) && noexcept {
-        const result<> how = out_.try_send(std::move(value));
-        out_ = {};
-        return how;
+        const sender<T> out = std::move(out_);
+        return out.try_send(std::move(value));
     }
     [[nodiscard]] result<> send(from<T> value) && noexcept {
-        const result<> how = out_.try_send(value);
-        out_ = {};
-        return how;
+        const sender<T> out = std::move(out_);
+        return out.try_send(value);
     }
 
     /// Is nobody left to receive? Threads: any.

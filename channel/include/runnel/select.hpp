@@ -17,7 +17,13 @@
 //   S1  all objects are locked while the cases are tried, so two selects that face each other on a channel
 //       without room do meet: the second finds the first either before it tries or in the queue;
 //   S2  operations are moved into the select. A join_handle and an event, which are waited for by name, are none
-//       but may stand for one: `handle` for handle.join(), `ready` for ready.wait().
+//       but may stand for one: `handle` for handle.join(), `ready` for ready.wait();
+//   S3  each case has a place of its own in the queue of its object, also when several are of the same object, and
+//       takes part there as any other waiter does. So two on one semaphore stand in each other's way: behind
+//       acquire(5), which is not to be had, acquire(1) waits although there is one. And two on one barrier arrive
+//       twice. Two cases on one channel never meet each other, nor do they hinder each other.
+//
+// Operations whose number is known at run time only: select_any.hpp. They may stand in a select beside others.
 //
 // Not taken: callbacks per case: by-value captures in an awaited expression are destroyed twice by g++ 12,
 // and a `switch` can `break`, `co_return` and `co_await`. Starting all and cancelling the losers: a loser that
@@ -113,7 +119,7 @@ constexpr void require_case() noexcept {
 }
 
 template <class Op>
-constexpr std::size_t cases_of() noexcept {
+constexpr std::size_t cases_of() noexcept {  // or any_number
     if constexpr (selectable<Op>)
         return Op::case_count;
     else
@@ -125,14 +131,22 @@ template <choice Order, class... Ops>
 class [[nodiscard]] select_operation {
 public:
     using result_type = selected<typename Ops::result_type...>;
-    static constexpr std::size_t case_count = (cases_of<Ops>() + ... + 0);
+    static constexpr std::size_t case_count = [] {
+        std::size_t sum = 0;
+        ((sum = sum_of_counts(sum, cases_of<Ops>())), ...);
+        return sum;
+    }();
     static constexpr choice order = Order;
     static_assert(case_count > 0, "a select without cases never ends: say co_await current_context().done()");
-    static_assert(case_count <= 64, "a select has 64 cases at most, those of the operations in it counted");
+    static_assert(case_count <= 64 || case_count == any_number,
+                  "a select has 64 cases at most, those of the operations in it counted");
 
     explicit select_operation(Ops&&... ops) noexcept : ops_(std::move(ops)...) {}
     select_operation(select_operation&&) noexcept = default;
 
+    std::size_t count() const noexcept {
+        return std::apply([](const Ops&... ops) { return (count_of(ops) + ... + 0); }, ops_);
+    }
     void gather(wait_case** out) noexcept { gather_from<0>(out); }
     result_type complete(unsigned index) { return complete_from<0>(index); }
     result_type fail(std::error_code error) noexcept { return result_type(error); }
@@ -152,12 +166,9 @@ public:
         return *only;
     }
 
-    result_type try_once() {
-        wait_case* cases[case_count];
-        gather(cases);
-        const int index = try_many(cases, case_count, Order);
-        return index < 0 ? fail(make_error_code(errc::not_available))
-                         : complete(static_cast<unsigned>(index));
+    result_type try_once() { return try_many_of(*this, make_error_code(errc::not_available)); }
+    void again() noexcept {
+        std::apply([](Ops&... ops) { (make_ready_again(ops), ...); }, ops_);
     }
 
 private:
@@ -165,19 +176,19 @@ private:
     void gather_from(wait_case** out) noexcept {
         if constexpr (N < sizeof...(Ops)) {
             std::get<N>(ops_).gather(out);
-            gather_from<N + 1>(out + counts[N]);
+            gather_from<N + 1>(out + count_of(std::get<N>(ops_)));
         }
     }
     /// `index` is counted from the first case of operation N.
     template <std::size_t N>
     result_type complete_from(unsigned index) {
         if constexpr (N + 1 < sizeof...(Ops)) {
-            if (index >= counts[N]) return complete_from<N + 1>(index - static_cast<unsigned>(counts[N]));
+            const auto count = static_cast<unsigned>(count_of(std::get<N>(ops_)));
+            if (index >= count) return complete_from<N + 1>(index - count);
         }
         return result_type(std::in_place_index<N>, std::get<N>(ops_).complete(index));
     }
 
-    static constexpr std::size_t counts[] = {cases_of<Ops>()...};
     std::tuple<Ops...> ops_;
 };
 }

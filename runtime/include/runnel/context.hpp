@@ -10,7 +10,7 @@
 //   C1  cancelled is for ever, and level-triggered: it is checked before each wait;
 //   C2  the parent is cancelled before its children; a child of a cancelled parent is born cancelled;
 //   C3  a wait that already has its value keeps it: cancelling never loses one;
-//   C4  cancelling runs no user code and holds one lock at a time, so it may be called anywhere;
+//   C4  cancelling runs no user code and holds no locks of two contexts at a time, so it may be called anywhere;
 //   C5  a context removes itself from its parents when it is cancelled, or its last handle goes: no growth.
 //
 // Not taken: a token parameter on every operation (Asio, libunifex): forgotten once, a wait cannot be
@@ -188,7 +188,8 @@ struct context_value_of final : context_value {
 context make_value_context(const context& parent, const void* key, context_value* value,
                            std::source_location at);
 
-enum class swap_kind : unsigned char { add, shield, deadline };
+/// child: what runs in it may cancel it, and ends nobody else.
+enum class swap_kind : unsigned char { add, shield, deadline, child };
 
 /// Runs something under another context: makes it and swaps it in when that starts, so that what is around it
 /// is already in force, and swaps it out at the end.

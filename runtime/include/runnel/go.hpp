@@ -26,9 +26,14 @@ public:
     bool delist() noexcept override;
     wait_subject subject() const noexcept override;
 
+protected:
+    /// From now on it is never ready.
+    void spend() noexcept { spent_ = true; }
+
 private:
     task_block* of_;
     wait_node node_;
+    bool spent_ = false;
 };
 
 /// Gives up the handle's part of a block, and frees all if the task has ended: else its end does that.
@@ -50,7 +55,13 @@ public:
     explicit join_operation(join_handle<T>& of) noexcept
         : join_operation::single_case(of.block_), handle_(&of) {}
     join_operation(join_operation&&) noexcept = default;
+    join_operation& operator=(join_operation&& other) noexcept {
+        return detail::made_anew(*this, std::move(other));
+    }
     detail::result_of<T> complete(unsigned) { return handle_->take(); }
+    void again() noexcept {
+        if (!handle_->joinable()) this->spend();  // H3
+    }
 
 private:
     join_handle<T>* handle_;

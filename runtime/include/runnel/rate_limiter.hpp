@@ -77,6 +77,7 @@ public:
         : single_case(0, origin::clock), of_(&of), tokens_(tokens) {}
     rate_operation(rate_operation&&) noexcept = default;
     result<> complete(unsigned) noexcept;
+    void again() noexcept { never_ = false; }
 
     bool try_now(detail::late_wake&) noexcept override;
     void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;

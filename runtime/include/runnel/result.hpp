@@ -34,6 +34,7 @@ enum class errc {
     no_receiver,         // try_send: the channel has no room, and nobody waits to receive
     too_slow,            // closed because its receivers could not keep up (overflow::close)
     lagged,              // a receiver of a broadcast that was to miss nothing fell too far behind
+    no_places,           // reserve: a channel with capacity 0 has no places that could be held
 };
 
 const std::error_category& error_category() noexcept;

@@ -21,121 +21,53 @@
 //       that task, which are gone before they have ended; the arguments that the task was started with are there
 //       until then. scoped() cannot be left;
 //   S5  a scope whose last owner is a child of it (or a plain thread) is left too, but by nobody who could wait:
-//       its children are cancelled, and end by themselves.
+//       its children are cancelled, and end by themselves;
+//   S6  of a scope every failure is counted and the first are kept. It is none that a child gives errc::cancelled or
+//       its like (deadline_exceeded, timed_out, stopping, producer_cancelled) once the scope is cancelled: that is
+//       what the first failure, or cancel(), has brought about. Any other error is one then too, and any exception;
+//   S7  a child has its place, of those that set_limit() says there are, from when it is started until it has ended
+//       and what it was given is gone. The place goes to who waits longest; a cancelled scope has none for anybody.
+//
+//   s.set_limit(8);
+//   for (auto& each : urls) {
+//     auto started = co_await s.when_free().spawn(fetch, each);   // at most 8 at once
+//     if (!started) break;                                        // one has failed, or we are cancelled
+//   }
+//
+// After Go's x/sync errgroup, Kotlin's coroutineScope and supervisorScope, Trio's nurseries and CapacityLimiter. The
+// limit is a number of children, not of permits. Not taken: a semaphore beside the scope: a child that holds a permit
+// gives it back before what it was given is gone, and spawn(), which cannot wait, would not count.
 #pragma once
 
 #include <source_location>
-#include <vector>
 
-#include "context.hpp"
 #include "detail/await_hazard.hpp"
-#include "detail/spawning.hpp"
+#include "detail/scope_base.hpp"
 
 namespace runnel {
 
-namespace detail {
-struct scope_state;
-
-/// What scope and task_set share: a counted state that children and the object refer to.
-class scope_base {
-public:
-    scope_base(const scope_base&) = delete;
-    scope_base& operator=(const scope_base&) = delete;
-
-    /// Cancels the children (and whoever is spawned later). Threads: any.
-    void cancel() noexcept;
-    void cancel(std::error_code cause) noexcept;
-    /// The children's context.
-    context ctx() const noexcept;
-    /// Children that have not ended. Threads: any; a hint.
-    std::size_t size() const noexcept;
-    /// Where it was made, as reports say it; of scoped() the caller's place.
-    std::source_location place() const noexcept;
-
-protected:
-    scope_base(bool one_fate, std::source_location at);
-    ~scope_base();
-    /// Throws std::bad_alloc; then it has not been started, and the frame is still the task's.
-    template <class T>
-    void start(task<T> body, std::source_location at) {
-        const auto frame = task_access::frame_of(body, at);
-        start_child(frame, frame.promise(), end_of_task<T>, at);
-        (void)task_access::release(std::move(body));
-    }
-
-    scope_state* state_;
-
-private:
-    friend class join_children;
-    template <class>
-    friend class spawner;
-    void start_child(std::coroutine_handle<> frame, promise_base& promise, task_end_base& end,
-                     std::source_location at);
-};
-
-/// The wait of join(): shielded, because S1.
-class [[nodiscard]] join_children final : public wait_case {
-public:
-    using result_type = result<>;
-    static constexpr bool always_shielded = true;  // with_timeout() and with_context() refuse it
-
-    explicit join_children(scope_base& of) noexcept : state_(of.state_) {}
-    join_children(join_children&&) noexcept = default;
-
-    class awaiter_type {
-    public:
-        explicit awaiter_type(join_children& of) noexcept : of_(of) {}
-        awaiter_type(const awaiter_type&) = delete;
-        awaiter_type& operator=(const awaiter_type&) = delete;
-        bool await_ready() const noexcept { return false; }
-        bool await_suspend(std::coroutine_handle<> awaiter) noexcept;
-        result<> await_resume();
-
-    private:
-        join_children& of_;
-        context_node* before_ = nullptr;
-    };
-    awaiter_type awaiter() noexcept { return awaiter_type(*this); }
-
-    wait_object* object() noexcept override;
-    bool try_now(late_wake&) noexcept override;
-    void enlist(task_block& task, std::uint64_t ticket) noexcept override;
-    bool delist() noexcept override;
-    wait_subject subject() const noexcept override { return {"for the children of a scope"}; }
-
-private:
-    scope_state* state_;
-    wait_node node_;
-};
-}
-
 /// Children with one fate. An object of the task that made it; spawn() also from its children.
-class scope final : public detail::scope_base, public detail::spawner<scope> {
+class scope final : public detail::scope_base, public detail::scope_spawner<scope> {
 public:
     explicit scope(std::source_location at = std::source_location::current()) : scope_base(true, at) {}
 
-    // spawn(f, args…): starts a child; see detail::spawner. Nothing is returned: the scope has its end.
-    // Allowed while join() waits. Cost: as go().
+    // spawn(f, args…), when_free().spawn(f, args…), if_free().spawn(f, args…): see detail::scope_spawner.
 
     /// Waits until all children have ended (S1), whatever happens to the waiting task meanwhile: a cancel of
-    /// it has reached the children by their contexts.
+    /// it has reached the children by their contexts. More may be spawned while it waits.
     /// Returns  true; or the error of the first child that failed with one; or cancelled when nobody failed
     ///          but the waiting task is cancelled.
-    /// Throws   the exception of the first child that failed with one.
+    /// Throws   the exception of the first child that failed with one, before any error.
     detail::join_children join() noexcept { return detail::join_children(*this); }
-
-    /// The failures after the first, at most 16, in the order of their coming.
-    std::vector<std::exception_ptr> take_other_exceptions();
-    std::size_t failures() const noexcept;
 };
 
 /// Independent children: one that fails does not touch the others; the first exception comes out of join().
-class task_set final : public detail::scope_base, public detail::spawner<task_set> {
+class task_set final : public detail::scope_base, public detail::scope_spawner<task_set> {
 public:
     explicit task_set(std::source_location at = std::source_location::current()) : scope_base(false, at) {}
 
-    /// As scope::join(), but errors of results are the children's own affair; the first exception is thrown
-    /// when all have ended.
+    /// As scope::join(), but errors of results are the children's own affair, and no failures; the first exception is
+    /// thrown when all have ended.
     detail::join_children join() noexcept { return detail::join_children(*this); }
 
     /// Called instead of keeping an exception, on the worker where the child ended. Set before spawning.

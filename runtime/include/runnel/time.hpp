@@ -81,6 +81,10 @@ private:
 class [[nodiscard]] sleep_operation final : public single_case<sleep_operation, result<>, deadline_case> {
 public:
     sleep_operation(std::int64_t time, origin from) noexcept : single_case(time, from) {}
+    sleep_operation(sleep_operation&&) noexcept = default;
+    sleep_operation& operator=(sleep_operation&& other) noexcept {
+        return made_anew(*this, std::move(other));
+    }
 };
 
 /// The limit of a with_timeout(): never ready at once, so that an operation that is ready always wins.
@@ -103,7 +107,7 @@ template <class Op>
 class [[nodiscard]] timed_operation {
 public:
     using result_type = typename Op::result_type;
-    static constexpr std::size_t case_count = Op::case_count + 1;
+    static constexpr std::size_t case_count = sum_of_counts(Op::case_count, 1);
     // The limit is never ready, so with one other case there is nothing to choose, and no luck to ask.
     static constexpr choice order = Op::case_count == 1 ? choice::in_order : order_of<Op>();
 
@@ -114,14 +118,16 @@ public:
     await_many<timed_operation, suspend_limited> awaiter() noexcept {
         return await_many<timed_operation, suspend_limited>(*this);
     }
+    std::size_t count() const noexcept { return count_of(op_) + 1; }
     void gather(wait_case** out) noexcept {
         op_.gather(out);
-        out[Op::case_count] = &limit_;
+        out[count_of(op_)] = &limit_;
     }
     result_type complete(unsigned index) {
-        return index == Op::case_count ? op_.fail(errc::timed_out) : op_.complete(index);
+        return index == count_of(op_) ? op_.fail(errc::timed_out) : op_.complete(index);
     }
     result_type fail(std::error_code error) { return op_.fail(error); }
+    void again() noexcept { make_ready_again(op_); }
 
 private:
     Op op_;

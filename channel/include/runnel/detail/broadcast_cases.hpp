@@ -75,6 +75,10 @@ protected:
 
     /// Without the lock, when it is decided.
     result<std::size_t> how_it_went() noexcept;
+    /// What was sent is not there to be sent again, so then it is as of a nil end.
+    void spend() noexcept {
+        if (node_.slot == nullptr) core_ = nullptr;
+    }
 
 private:
     friend class broadcast_core;
@@ -110,6 +114,10 @@ protected:
     }
     std::uint64_t missed() const noexcept { return missed_; }
     std::error_code why() const noexcept;
+    void untake() noexcept {
+        node_.slot = this;
+        missed_ = 0;
+    }
 
 private:
     friend class broadcast_core;

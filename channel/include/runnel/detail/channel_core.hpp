@@ -24,6 +24,10 @@
 namespace runnel::detail {
 
 class channel_core;
+class held_place;
+
+/// What a handle of a channel stands for. (A weak one for nothing: it only keeps the memory.)
+enum class end_kind : unsigned char { sender, receiver, joint, weak };
 
 /// What the core knows of T.
 struct element_type {
@@ -108,6 +112,11 @@ public:
 
 protected:
     using channel_case::channel_case;
+    /// A value that was sent is not there to be sent again, so then it is as of a nil channel.
+    void spend() noexcept {
+        fate_ = send_fate::plain;
+        if (went_through()) core_ = nullptr;
+    }
     sent how_it_went() noexcept {
         if (fate_ != send_fate::plain) [[unlikely]]
             return settle_fate();
@@ -120,6 +129,30 @@ private:
 
     void* spare_ = nullptr;  // what was dropped
     send_fate fate_ = send_fate::plain;
+};
+
+/// Waits for a place in the ring, to hold it. Its slot says how it went, as P2 of permits.cpp has it.
+class reserve_case : public channel_case {
+public:
+    bool try_now(late_wake& wake) noexcept final;
+    void enlist(task_block& task, std::uint64_t ticket) noexcept final;
+    bool delist() noexcept final;
+    wait_subject subject() const noexcept final { return subject_of("to reserve a place", core_, true); }
+    const char* done(const late_wake& wake) const noexcept final;
+
+protected:
+    explicit reserve_case(channel_core* core) noexcept;
+    ~reserve_case() {
+        if (went_through()) [[unlikely]]
+            give_back();
+    }
+    /// The place that it holds, once. (Else it is given back.)
+    held_place take() noexcept;
+    /// Why it holds none.
+    std::error_code why_not() const noexcept;
+
+private:
+    void give_back() noexcept;
 };
 
 /// Waits until the channel is closed.

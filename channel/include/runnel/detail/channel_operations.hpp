@@ -23,8 +23,10 @@ class [[nodiscard]] lent_send final : public single_case<lent_send, sent, send_c
 public:
     lent_send(channel_core* core, void* value) noexcept : single_case(core) { node_.slot = value; }
     lent_send(lent_send&& other) noexcept : lent_send(other.core_, other.node_.slot) {}
+    lent_send& operator=(lent_send&& other) noexcept { return made_anew(*this, std::move(other)); }
 
     sent complete(unsigned) noexcept { return how_it_went(); }
+    void again() noexcept { spend(); }
 };
 
 template <class T>
@@ -39,13 +41,15 @@ public:
     }
     owned_send(owned_send&& other) noexcept : base(other.core_), built_(other.built_) {
         node_.slot = __builtin_addressof(value_);
-        if (built_) move_element<T>(node_.slot, other.node_.slot);
+        if (built_) move_element<T>(node_.slot, __builtin_addressof(other.value_));
     }
+    owned_send& operator=(owned_send&& other) noexcept { return made_anew(*this, std::move(other)); }
     ~owned_send() {
         if (built_) value_.~T();
     }
 
     sent complete(unsigned) noexcept { return this->how_it_went(); }
+    void again() noexcept { this->spend(); }
 
 private:
     using base::node_;
@@ -71,6 +75,7 @@ public:
         node_.slot = __builtin_addressof(value_);
     }
     recv_operation(recv_operation&& other) noexcept : recv_operation(other.core_) {}
+    recv_operation& operator=(recv_operation&& other) noexcept { return made_anew(*this, std::move(other)); }
     ~recv_operation() {
         if (went_through()) value_.~T();
     }
@@ -78,6 +83,11 @@ public:
     result<T> complete(unsigned) noexcept {
         if (went_through()) return result<T>(std::in_place, std::move(value_));
         return result<T>(this->why());
+    }
+    void again() noexcept {
+        if (!went_through()) return;
+        value_.~T();
+        node_.slot = __builtin_addressof(value_);
     }
 
 private:

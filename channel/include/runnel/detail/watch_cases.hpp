@@ -44,6 +44,7 @@ protected:
 
     bool went_through() const noexcept { return node_.slot == nullptr; }
     std::error_code why() const noexcept;
+    void unsee() noexcept { node_.slot = this; }
     message_ref taken_;  // the newest value at that moment, if it takes_ one
 
 private:
@@ -58,7 +59,11 @@ class [[nodiscard]] changed_operation final : public single_case<changed_operati
 public:
     explicit changed_operation(watch_view* of) noexcept : single_case(of, false) {}
     changed_operation(changed_operation&&) noexcept = default;
+    changed_operation& operator=(changed_operation&& other) noexcept {
+        return made_anew(*this, std::move(other));
+    }
     result<> complete(unsigned) noexcept { return went_through() ? result<>() : result<>(why()); }
+    void again() noexcept { unsee(); }
 };
 
 /// What next() gives.
@@ -69,11 +74,13 @@ class [[nodiscard]] next_operation final : public single_case<next_operation<T>,
 public:
     explicit next_operation(watch_view* of) noexcept : base(of, true) {}
     next_operation(next_operation&&) noexcept = default;
+    next_operation& operator=(next_operation&& other) noexcept { return made_anew(*this, std::move(other)); }
     result<T> complete(unsigned) {
         if (!this->went_through()) return this->why();
         const message_ref mine = std::move(this->taken_);
         return result<T>(std::in_place, mine.template as<T>());
     }
+    void again() noexcept { this->unsee(); }
 };
 
 /// The end that sets: counted, move-only.

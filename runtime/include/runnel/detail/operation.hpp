@@ -4,11 +4,13 @@
 // awaited, awaited as an rvalue, and has
 //
 //   result_type                   what co_await gives; can hold an error
-//   case_count                    how many wait cases it is made of (mostly 1)
+//   case_count                    how many wait cases it is made of (mostly 1), or any_number
+//   count()                       then: how many it is (select_any); the same from then on
 //   gather(wait_case** out)       writes pointers to its cases
 //   complete(unsigned index)      case `index` of them has happened: the result
 //   fail(std::error_code)         the wait ended without: the result
 //   awaiter()                     for co_await alone: await_one, await_many
+//   again()                       if it would not be as new by itself: after complete(), for the next wait (select_any)
 //
 // Most are one case: single_case<Self, result_type> is all of that but complete(). What is waited for by its name, as a
 // join_handle or an event, is no operation but stands for one: named_awaitable.
@@ -22,6 +24,7 @@
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
+#include <new>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -42,6 +45,20 @@ concept selectable = requires(std::remove_cvref_t<Op>& op, wait_case** out) {
     op.fail(std::error_code());
 };
 
+/// The assignment of an operation, which refers and does not own: made anew, not while it is waited for.
+template <class Op>
+Op& made_anew(Op& old, Op&& by) noexcept {
+    if (&old == &by) return old;
+    old.~Op();
+    return *::new (static_cast<void*>(&old)) Op(std::move(by));
+}
+
+/// Of an operation that may be waited for again: after complete().
+template <class Op>
+void make_ready_again(Op& op) noexcept {
+    if constexpr (requires { op.again(); }) op.again();
+}
+
 template <class Op>
 class await_one {
 public:
@@ -60,33 +77,109 @@ private:
     Op& op_;
 };
 
+/// case_count of an operation that knows it at run time only.
+inline constexpr std::size_t any_number = static_cast<std::size_t>(-1);
+
+constexpr std::size_t sum_of_counts(std::size_t a, std::size_t b) noexcept {
+    return a == any_number || b == any_number ? any_number : a + b;
+}
+template <class Op>
+constexpr std::size_t count_of(const Op& op) noexcept {
+    if constexpr (Op::case_count == any_number)
+        return op.count();
+    else
+        return Op::case_count;
+}
+
+/// Room for cases on the heap: one allocation. It stays until the wait is over.
+class case_block {
+public:
+    case_block() noexcept = default;
+    case_block(const case_block&) = delete;
+    case_block& operator=(const case_block&) = delete;
+    ~case_block();
+    /// Once. More than 32,752 cases are check()ed: their index would not fit into the word of a task.
+    several_cases make(std::size_t count, choice order);
+    /// Null before make().
+    wait_case** cases() const noexcept { return static_cast<wait_case**>(block_); }
+
+private:
+    void* block_ = nullptr;
+};
+/// In its place where it is not needed.
+struct no_case_block {
+    static wait_case** cases() noexcept { return nullptr; }
+};
+
+/// Room for the cases of an Op during one call; for those that are too many, a block.
+template <class Op>
+struct case_room {
+    static constexpr bool may_need_block = Op::case_count == any_number;
+    static constexpr std::size_t most = may_need_block ? 16 : Op::case_count;
+    using block = std::conditional_t<may_need_block, case_block, no_case_block>;
+
+    several_cases gather(Op& op, [[maybe_unused]] block& more) noexcept(!may_need_block) {
+        several_cases all{cases, objects, turns, count_of(op), Op::order};
+        if constexpr (may_need_block) {
+            if (all.count > most) all = more.make(all.count, Op::order);
+        }
+        op.gather(all.cases);
+        return all;
+    }
+
+    wait_case* cases[most];
+    wait_object* objects[most];
+    std::uint16_t turns[most];
+};
+
+/// Throws, as co_await does, std::bad_alloc for an operation that needs a block; then it has not waited.
 template <class Op, auto Suspend = suspend_many>
 class await_many : wait_cases {
+    using room = case_room<Op>;
+
 public:
     explicit await_many(Op& op) noexcept : wait_cases{list_cases}, op_(op) {}
     await_many(const await_many&) = delete;
     await_many& operator=(const await_many&) = delete;
 
     bool await_ready() const noexcept { return false; }
-    bool await_suspend(std::coroutine_handle<> awaiter) noexcept {
-        wait_case* cases[Op::case_count];
-        op_.gather(cases);
-        return Suspend(cases, Op::case_count, Op::order, *this, awaiter);
+    bool await_suspend(std::coroutine_handle<> awaiter) noexcept(!room::may_need_block) {
+        room here;
+        const several_cases all = here.gather(op_, block_);
+        return Suspend(all, *this, awaiter);
     }
     typename Op::result_type await_resume() {
-        wait_case* cases[Op::case_count];
-        op_.gather(cases);
-        const unsigned code = resume_many(cases, Op::case_count);
-        return code < Op::case_count ? op_.complete(code) : op_.fail(wait_error(code));
+        wait_case* here[room::most];
+        wait_case** cases = block_.cases();
+        if (cases == nullptr) op_.gather(cases = here);
+        const std::size_t count = count_of(op_);
+        const unsigned code = resume_many(cases, count);
+        return code < count ? op_.complete(code) : op_.fail(wait_error(code));
     }
 
 private:
-    static std::size_t list_cases(wait_cases& of, wait_case** out, std::size_t room) noexcept {
-        if (room >= Op::case_count) static_cast<await_many&>(of).op_.gather(out);
-        return Op::case_count;
+    static std::size_t list_cases(wait_cases& of, wait_case** out, std::size_t space) noexcept {
+        auto& self = static_cast<await_many&>(of);
+        const std::size_t count = count_of(self.op_);
+        wait_case** const cases = self.block_.cases();
+        if (cases != nullptr)
+            for (std::size_t i = 0; i < count && i < space; ++i) out[i] = cases[i];
+        else if (count <= space)
+            self.op_.gather(out);
+        return count;
     }
     Op& op_;
+    [[no_unique_address]] typename room::block block_;
 };
+
+/// Does one of its cases if that can be done without waiting; else it fails with `otherwise`.
+template <class Op>
+typename Op::result_type try_many_of(Op& op, std::error_code otherwise) {
+    case_room<Op> here;
+    typename case_room<Op>::block more;
+    const int index = try_many(here.gather(op, more));
+    return index < 0 ? op.fail(otherwise) : op.complete(static_cast<unsigned>(index));
+}
 
 /// An operation of one case, which it is itself: derived from this. `Case` is wait_case or a class between.
 /// complete() gives "done"; who has a value to give hides it by its own.

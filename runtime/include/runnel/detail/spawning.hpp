@@ -133,6 +133,13 @@ auto body(F&& f, Args&&... args) {
                                                                          std::forward<Args>(args)...);
 }
 
+/// What is given as rn::from(x) is moved out of x now.
+template <class F, class... Args>
+    requires(is_from<std::remove_cvref_t<F>> || (is_from<std::remove_cvref_t<Args>> || ...))
+auto body(F&& f, Args&&... args) {
+    return body(to_keep(std::forward<F>(f)), to_keep(std::forward<Args>(args))...);
+}
+
 // --- 3: the end ------------------------------------------------------------------------------------
 
 /// Stops the program, because nobody can receive this exception. In a simulation it fails the run, and returns.
@@ -238,8 +245,14 @@ start_request request_for(std::coroutine_handle<task_promise<T>> frame, task_kin
     return {frame, &frame.promise(), &end_of_task<T>, kind, owner, at, handle};
 }
 
-/// spawn() for classes that start tasks: `Self::start(task<T>, std::source_location)` does it. One function
-/// per number of arguments, because a default argument (the caller's place) cannot follow a pack.
+template <class Given>
+inline constexpr bool awaited_in_its_expression = false;
+template <operation Op>
+inline constexpr bool awaited_in_its_expression<Op> = true;
+
+/// spawn() for classes that start tasks: `Self::start(task<T>, std::source_location)` does it, and gives nothing, a
+/// handle, an operation that is to be awaited, or an answer. One function per number of arguments, because a default
+/// argument (the caller's place) cannot follow a pack.
 template <class Self>
 class spawner {
 public:
@@ -271,10 +284,13 @@ private:
     template <class F, class... Args, class T>
     auto spawn_body(task<T> body, std::source_location at) {
         Self& self = static_cast<Self&>(*this);
-        if constexpr (std::is_void_v<decltype(self.start(std::move(body), at))>)
-            self.start(std::move(body), at);
-        else
+        using given = decltype(self.start(std::move(body), at));
+        if constexpr (awaited_as_lvalue<given>) {  // a handle
             return named_if_need_be<F, Args...>(self.start(std::move(body), at));
+        } else {
+            if constexpr (awaited_in_its_expression<given>) refuse_what_dies_twice<F, Args...>();
+            return self.start(std::move(body), at);
+        }
     }
 };
 }

@@ -156,7 +156,7 @@ struct alignas(64) task_block {
 };
 static_assert(sizeof(task_block) == 128);
 
-/// The cases that a task waits at, not in the kernel. Returns 0 when there are none, or more than `room`.
+/// The cases that a task waits at, not in the kernel: the first of them, at most `room`. Returns how many there are.
 /// Threads: any, while it holds the task.
 std::size_t waits_of(const task_block& task, wait_case** out, std::size_t room) noexcept;
 

@@ -152,25 +152,31 @@ enum class choice : unsigned char { fair, in_order };
 
 /// The cases of a wait of several, for who looks at it while it waits. Lives in the frame.
 struct wait_cases {
-    /// Writes at most `room` of them; says how many there are.
+    /// Writes the first of them, at most `room`; says how many there are.
     std::size_t (*list)(wait_cases& of, wait_case** out, std::size_t room) noexcept;
 };
 
+/// Several cases, and room to work in beside them, which whoever waits provides: each has `count` places.
+struct several_cases {
+    wait_case** cases;
+    wait_object** objects;
+    std::uint16_t* turns;
+    std::size_t count;
+    choice order;
+};
+
 /// The same for several cases of which exactly one happens: the index of the one, or a wait_code.
-/// `cases` is read during the call only. Cost: O(n log n) for the locks' order; no allocation up
-/// to 64 cases.
-bool suspend_many(wait_case* const* cases, std::size_t count, choice order, wait_cases& lists,
-                  std::coroutine_handle<> awaiter) noexcept;
+/// `of` is used during the call only. Cost: O(n log n) for the locks' order; all are held for O(n). No allocation.
+bool suspend_many(const several_cases& of, wait_cases& lists, std::coroutine_handle<> awaiter) noexcept;
 unsigned resume_many(wait_case* const* cases, std::size_t count);
 
 /// The same when the last case is a time limit, which is never ready at once: tries the others first, so that what is
 /// ready takes no lock of the timers. With resume_many().
-bool suspend_limited(wait_case* const* cases, std::size_t count, choice order, wait_cases& lists,
-                     std::coroutine_handle<> awaiter) noexcept;
+bool suspend_limited(const several_cases& of, wait_cases& lists, std::coroutine_handle<> awaiter) noexcept;
 
 /// Tries the cases without waiting: index, or -1 when none was ready. Never refused by a cancelled
 /// context. Threads: any, also outside a runtime.
-int try_many(wait_case* const* cases, std::size_t count, choice order) noexcept;
+int try_many(const several_cases& of) noexcept;
 /// The same for one. Says whether it happened.
 bool try_one(wait_case& only) noexcept;
 }
