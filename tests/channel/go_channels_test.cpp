@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "support/level.hpp"
 #include "tasks.hpp"
@@ -159,25 +160,26 @@ rn::task<> receive_selecting(lane_array from) {
 }
 }
 
-TEST_CASE("Go: what a sender sends arrives in its order; whether the two sides select or not") {
+TEST_CASE("Go: each of four channels keeps its order in a select of one side or of both") {
     for (const std::size_t capacity : {0U, 1U, 10U, 100U})
-        for (const bool sender_selects : {false, true})
-            for (const bool receiver_selects : {false, true}) {
-                CAPTURE(capacity);
-                CAPTURE(sender_selects);
-                CAPTURE(receiver_selects);
-                on_one_and_several([=]() -> rn::task<> {
+        for (const auto& [sender_selects, receiver_selects] :
+             {std::pair(true, false), std::pair(false, true), std::pair(true, true)}) {
+            CAPTURE(capacity);
+            CAPTURE(sender_selects);
+            CAPTURE(receiver_selects);
+            on_one_and_several(
+                [capacity, senders = sender_selects, receivers = receiver_selects]() -> rn::task<> {
                     const lane_array c = {ints(capacity), ints(capacity), ints(capacity), ints(capacity)};
                     rn::scope all;
-                    if (sender_selects) all.spawn(send_selecting, c);
-                    if (receiver_selects) all.spawn(receive_selecting, c);
+                    if (senders) all.spawn(send_selecting, c);
+                    if (receivers) all.spawn(receive_selecting, c);
                     for (const ints& each : c) {
-                        if (!sender_selects) all.spawn(send_one_by_one, each);
-                        if (!receiver_selects) all.spawn(receive_one_by_one, each);
+                        if (!senders) all.spawn(send_one_by_one, each);
+                        if (!receivers) all.spawn(receive_one_by_one, each);
                     }
                     CHECK(co_await all.join());
                 });
-            }
+        }
 }
 
 namespace {

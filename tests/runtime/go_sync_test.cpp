@@ -266,29 +266,6 @@ TEST_CASE("Go sync: a wait for two tasks never ends when one of them is done") {
 
 // --- x/sync -------------------------------------------------------------------------------------------
 
-TEST_CASE("Go sync: a limit of children is a semaphore; one more waits or is not started") {
-    in_virtual_time([]() -> rn::task<> {
-        constexpr int limit = 10;
-        rn::semaphore slots(limit);
-        rn::scope children;
-        int active = 0;
-        int most = 0;
-        const auto child = [&](rn::permit) -> rn::task<> {
-            most = std::max(most, ++active);
-            (void)co_await rn::sleep_for(1us);
-            --active;
-        };
-        for (int i = 0; i < 100; ++i) {
-            auto slot = co_await slots.acquire();
-            children.spawn(child, *std::move(slot));
-        }
-        CHECK_FALSE(slots.try_acquire());
-        CHECK(co_await children.join());
-        CHECK(most == limit);
-        CHECK(slots.try_acquire(limit));
-    });
-}
-
 TEST_CASE("Go sync: under any schedule an acquire that is cancelled before the release has taken nothing") {
     const auto all = testing::explore(scaled(2'000U, 100'000U), []() -> rn::task<> {
         rn::semaphore slots(2);
