@@ -13,7 +13,6 @@
 #include <runnel/testing.hpp>
 #include <runnel/wait_group.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <limits>
 #include <string>
@@ -286,6 +285,24 @@ TEST_CASE("Go sync: under any schedule an acquire that is cancelled before the r
         testing::expect(slots.try_acquire(2).has_value());
     });
     CHECK_MESSAGE(all.ok(), all.what());
+}
+
+TEST_CASE(
+    "Go sync: who wants more permits than there are waits in its place; and has them when there are more") {
+    in_virtual_time([]() -> rn::task<> {
+        rn::semaphore slots(2);
+        auto greedy = rn::go([&]() -> rn::task<std::uint64_t> {
+            const auto permit = co_await slots.acquire(3);
+            co_return permit->count();
+        });
+        co_await settle();
+        const auto behind =
+            co_await rn::with_timeout(1h, slots.acquire());  // in Go it would not have to wait
+        CHECK(behind.error() == rn::errc::timed_out);
+        slots.release();
+        CHECK((co_await greedy).value() == 3);
+        CHECK(co_await slots.acquire(3));
+    });
 }
 
 TEST_CASE("Go sync: a flight that was forgotten and lands does not touch the one that took its place") {

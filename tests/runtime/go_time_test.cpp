@@ -10,7 +10,6 @@
 
 #include <pthread.h>
 
-#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <deque>
@@ -29,13 +28,14 @@ using namespace support;
 // --- Sleeping -----------------------------------------------------------------------------------------
 
 namespace {
-/// Sends signals to the thread that made it while it lives; none of them restarts a call of the kernel.
+/// Sends signals to the thread that made it while it lives; none of them restarts a call of the kernel. The handler stays:
+/// the last one may still be on its way.
 class interruptions {
 public:
     interruptions() : target_(pthread_self()) {
         struct sigaction nothing = {};
         nothing.sa_handler = [](int) {};
-        sigaction(SIGUSR1, &nothing, &before_);
+        sigaction(SIGUSR1, &nothing, nullptr);
         thread_ = std::thread([this] {
             while (!over_) {
                 pthread_kill(target_, SIGUSR1);
@@ -48,12 +48,10 @@ public:
     ~interruptions() {
         over_ = true;
         thread_.join();
-        sigaction(SIGUSR1, &before_, nullptr);
     }
 
 private:
     const pthread_t target_;
-    struct sigaction before_ = {};
     std::atomic<bool> over_{false};
     std::thread thread_;
 };
