@@ -28,8 +28,8 @@ using namespace support;
 // --- Sleeping -----------------------------------------------------------------------------------------
 
 namespace {
-/// Sends signals to the thread that made it while it lives; none of them restarts a call of the kernel. The handler stays:
-/// the last one may still be on its way.
+/// Sends signals to the thread that made it while it lives; none of them restarts a call of the kernel.
+/// The handler stays: the last one may still be on its way.
 class interruptions {
 public:
     interruptions() : target_(pthread_self()) {
