@@ -149,7 +149,7 @@ public:
         return Suspend(all, *this, awaiter);
     }
     typename Op::result_type await_resume() {
-        wait_case* here[room::most];
+        wait_case* here[room::most]{};
         wait_case** cases = block_.cases();
         if (cases == nullptr) op_.gather(cases = here);
         const std::size_t count = count_of(op_);
