@@ -13,6 +13,7 @@
 #include <thread>
 
 #include <runnel/detail/wait.hpp>
+#include "monitor.hpp"
 
 namespace runnel::detail {
 
@@ -120,6 +121,7 @@ struct blocking_pool::shared {
     unsigned idle = 0;
     unsigned living = 0;
     bool stopping = false;
+    monitor* told = nullptr;
 
     // All called with the mutex held.
     void push(blocking_job& job) noexcept;
@@ -167,6 +169,7 @@ bool blocking_pool::shared::wait_for_work(std::unique_lock<std::mutex>& lock) {
     const auto enough = [this] { return first != nullptr || stopping; };
     if (!enough()) {
         ++idle;
+        if (told != nullptr) told->look_again();  // the last call, perhaps, and it woke nobody
         work.wait_for(lock, idle_time, enough);
         --idle;
     }
@@ -226,6 +229,8 @@ blocking_pool::blocking_pool(unsigned threads_max) : shared_(std::make_shared<sh
 
 blocking_pool::~blocking_pool() { stop(0); }
 
+void blocking_pool::tell(monitor& of) noexcept { shared_->told = &of; }
+
 void blocking_pool::submit(blocking_job& job) noexcept {
     shared& pool = *shared_;
     std::error_code refused;
@@ -260,6 +265,7 @@ std::vector<left_call> blocking_pool::stop(nanoseconds_t grace) {
     {
         std::unique_lock lock(pool.mutex);
         pool.stopping = true;
+        pool.told = nullptr;
         unbegun = std::exchange(pool.first, nullptr);
         pool.last = nullptr;
         pool.queued = 0;

@@ -21,6 +21,8 @@
 
 namespace runnel::detail {
 
+class monitor;
+
 /// A call that was still running when the pool had to stop.
 struct left_call {
     std::uint64_t task_id;
@@ -43,6 +45,9 @@ public:
     blocking_pool& operator=(const blocking_pool&) = delete;
     /// stop(0), for what no stop() has ended.
     ~blocking_pool();
+
+    /// Who is told, until stop(), when a thread has nothing to do any more. Before the first submit().
+    void tell(monitor& of) noexcept;
 
     /// Takes the job; one of its parties is the pool's from now on. Threads: any.
     void submit(blocking_job& job) noexcept;

@@ -8,12 +8,12 @@
 //   4  between the two questions no worker has run anything.
 // Under 1 to 3 only a worker could change anything, and by 4 none has woken up: so nobody ever will.
 //
-// There is a third answer, *not yet*: a worker that is not counted as awake any more has not gone to sleep, or a thread
-// of blocking() is not free (again). Nobody wakes the monitor when they are, so it asks anew for a while.
+// There is a third answer, *not yet*: a worker that is not counted as awake any more has not gone to sleep, which takes
+// a moment, and nobody tells the monitor, so it asks anew for a while; or a thread of blocking() is not free (again):
+// that tells the monitor when it is.
 //
-// Not seen as a deadlock, although it may be one: a program with threads of its own, also when they end later; one
-// whose last blocking() call ends long after all have gone to sleep, and wakes nobody; and one that waits for a signal
-// handler of its own. A part of the program that is stuck while the rest goes on needs another look.
+// Not seen as a deadlock, although it may be one: a program with threads of its own, also when they end later; and one
+// that waits for a signal handler of its own. A part of the program that is stuck while the rest goes on needs another look.
 #pragma once
 
 #include <cstdint>

@@ -21,7 +21,7 @@ namespace runnel::detail {
 
 namespace {
 constexpr long period_ns = 2'000'000;
-constexpr int deadlock_looks = 100;  // while it cannot be told yet
+constexpr int deadlock_looks = 100;  // while a worker is about to sleep
 
 void futex_wait(std::atomic<int>& word, int while_it_is, const timespec* at_most) noexcept {
     ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, while_it_is, at_most, nullptr, 0);
@@ -48,10 +48,16 @@ void monitor::end_long_sleep() noexcept {
     if (long_sleep_.exchange(0) != 0) futex_wake(long_sleep_);
 }
 
+/// Nothing has happened that nobody will tell us of any more?
+bool monitor::may_sleep_long() const noexcept {
+    return core_.idle.awake_now() == 0 && leaving_.load() == 0 &&
+           (listener_ == nullptr || look_ahead(core_) != outlook::nothing_can_happen);
+}
+
 void monitor::long_sleep() noexcept {
     long_sleep_.store(1);
-    // Whoever wakes up now either is counted here or sees the flag: both are seq_cst on one side.
-    if (core_.idle.awake_now() != 0 || leaving_.load() != 0) {
+    // Whoever wakes up now, or ends a call, either is counted here or sees the flag: both are seq_cst on one side.
+    if (!may_sleep_long()) {
         long_sleep_.store(0);
         return;
     }

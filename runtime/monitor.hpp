@@ -8,7 +8,8 @@
 // A task that has held its worker for options::slow_turn is reported, once for as long as it does.
 //
 // When no worker is awake any more, it asks whether that is for ever (deadlock.hpp), if somebody wants to know, for a
-// fifth of a second at most until it can be told; and now and then, for which tasks it is (orphans.hpp).
+// fifth of a second at most until it can be told, and anew when a blocking() call has ended; and now and then, for
+// which tasks it is (orphans.hpp).
 //
 //   M1  while all workers sleep, so does the monitor, without a timeout once it has looked for orphans: an idle
 //       process does not wake;
@@ -43,6 +44,8 @@ public:
         // seq_cst, after the worker was counted as awake: see long_sleep().
         if (long_sleep_.load() != 0) end_long_sleep();
     }
+    /// Something has ended that no worker wakes up for, and it was the last that could have. Cost: the same.
+    void look_again() noexcept { note_awake(); }
 
     /// Whom to tell of a deadlock, once, on the monitor's thread. Before start().
     struct listener {
@@ -60,6 +63,7 @@ private:
     /// no_deadline: nothing has changed since they were looked for, or nobody wants to know.
     nanoseconds_t orphans_due_at() const noexcept;
     void look_for_orphans() noexcept;
+    bool may_sleep_long() const noexcept;
     void long_sleep() noexcept;
     void short_sleep() noexcept;
     void end_long_sleep() noexcept;

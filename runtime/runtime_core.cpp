@@ -74,6 +74,7 @@ runtime_core::runtime_core(const options& how, std::unique_ptr<driver_factory> f
 runtime_core::runtime_core(const options& how, monitor::listener* deadlocks)
     : runtime_core(how, drivers_for(how), worker_count(how), how.blocking_threads()) {
     watch.listen(deadlocks);
+    blocking.tell(watch);
     start_threads();
 }
 

@@ -89,7 +89,7 @@ TEST_CASE("child: all wait for ever before a blocking call that nobody waits for
         std::atomic<bool> all_wait{false};
         auto late = rn::with_timeout(1ms, rn::blocking([&] {
                                          while (!all_wait) std::this_thread::yield();
-                                         std::this_thread::sleep_for(20ms);
+                                         std::this_thread::sleep_for(500ms);  // the monitor has given up
                                      }));
         CHECK((co_await std::move(late)).error() == rn::errc::timed_out);
         all_wait = true;
