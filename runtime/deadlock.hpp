@@ -13,7 +13,8 @@
 // that tells the monitor when it is.
 //
 // Not seen as a deadlock, although it may be one: a program with threads of its own, also when they end later; and one
-// that waits for a signal handler of its own. A part of the program that is stuck while the rest goes on needs another look.
+// that waits for a signal handler of its own. A part of the program that is stuck while the rest goes on needs another
+// look.
 #pragma once
 
 #include <cstdint>
