@@ -38,8 +38,8 @@ rn::task<> follow(rn::receiver<int> clicks, int& clicked) {
 // --- In a loop that takes no descriptors ------------------------------------------------------------
 
 void run_frames(rn::driven_runtime& tasks, const bool& done) {
-    for (auto next = 0ns; !done;) {
-        next = tasks.poll(1000);  // at most so many turns in one frame
+    while (!done) {
+        const auto next = tasks.poll(1000);  // at most so many turns in one frame
         ::poll(nullptr, 0, next > 16ms ? 16 : static_cast<int>(next / 1ms));  // draws the frame
     }
 }
