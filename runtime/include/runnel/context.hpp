@@ -225,7 +225,7 @@ template <class Inner, class Result>
 class swapped_awaiter {
 public:
     template <class Op>
-    swapped_awaiter(Op&& op, swap_kind kind, context with, clock::duration in) noexcept
+    swapped_awaiter(Op&& op, swap_kind kind, context with, clock::duration in)
         : swap_(kind, std::move(with), in), inner_(std::forward<Op>(op).awaiter()) {}
     swapped_awaiter(const swapped_awaiter&) = delete;
     swapped_awaiter& operator=(const swapped_awaiter&) = delete;
