@@ -329,8 +329,8 @@ struct meddler {
 };
 }
 
-/// Runs `attempt`, which ends in `done`, with memory for 0, 1, 2, … allocations, until that is enough. Before, it throws
-/// and leaves nothing behind: neither memory nor a context that the task would go on under.
+/// Runs `attempt`, which ends in `done`, with memory for 0, 1, 2, … allocations, until that is enough. Before, it
+/// throws and leaves nothing behind: neither memory nor a context that the task would go on under.
 template <class Attempt>
 rn::task<> fails_until_there_is_memory(Attempt attempt) {
     const rn::context around = rn::current_context();
