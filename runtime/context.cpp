@@ -56,7 +56,7 @@ static const void* find_aside(const context_node* from, const void* key) {
     return nullptr;
 }
 
-static const void* find_value(const context_node* from, const void* key) noexcept {
+static const void* find_value(const context_node* from, const void* key) {
     bool forks = false;
     for (const context_node* node = from; node != nullptr; node = node->parent) {
         if (node->key == key) return node->value->get();
@@ -65,7 +65,7 @@ static const void* find_value(const context_node* from, const void* key) noexcep
     return forks ? find_aside(from, key) : nullptr;
 }
 
-const void* context::find(const void* key) const noexcept { return find_value(node_, key); }
+const void* context::find(const void* key) const { return find_value(node_, key); }
 
 bool cancel_function::operator()(std::error_code cause) const noexcept {
     context_node* node = context_access::node(of_);
@@ -123,9 +123,9 @@ void set_deadline(context_node& node, detail::nanoseconds_t when, std::error_cod
 
 cancellable with_deadline(const context& parent, clock::time_point when, std::error_code cause,
                           std::source_location at) {
-    context_node* node = detail::make_child(context_access::node(parent), at);
-    set_deadline(*node, when.time_since_epoch().count(), cause);
-    return make_cancellable(node);
+    cancellable made = with_cancel(parent, at);
+    set_deadline(*context_access::node(made.ctx), when.time_since_epoch().count(), cause);
+    return made;
 }
 
 cancellable detail::with_timeout_of(const context& parent, clock::duration in, std::error_code cause,
@@ -167,26 +167,21 @@ context make_value_context(const context& parent, const void* key, context_value
     return context_access::adopt(node);
 }
 
-static context_node* make_swapped(swap_kind kind, const context& with, clock::duration in, context_node* here,
-                                  std::source_location at) {
-    context_node* node = nullptr;
-    if (kind == swap_kind::add) {
-        node = make_child(context_access::node(with), at, here);
-    } else if (kind == swap_kind::shield) {
-        node = make_detached(here, at);
-        node->statement = true;
-    } else {
-        node = make_child(here, at);
-        node->statement = true;
-        if (kind == swap_kind::deadline) set_deadline(*node, deadline_in(in).time_since_epoch().count(), {});
-    }
-    return node;
+static context make_swapped(swap_kind kind, const context& with, clock::duration in, context_node* here,
+                            std::source_location at) {
+    if (kind == swap_kind::add)
+        return context_access::adopt(make_child(context_access::node(with), at, here));
+    context_node* const node = kind == swap_kind::shield ? make_detached(here, at) : make_child(here, at);
+    node->statement = true;
+    context made = context_access::adopt(node);
+    if (kind == swap_kind::deadline) set_deadline(*node, deadline_in(in).time_since_epoch().count(), {});
+    return made;
 }
 
-void context_swap::enter(std::coroutine_handle<> awaiter) noexcept {
+void context_swap::enter(std::coroutine_handle<> awaiter) {
     task_block& task = running_task();
     before_ = task.ctx.load(std::memory_order_relaxed);  // relaxed: our own (T1)
-    to_ = context_access::adopt(make_swapped(kind_, to_, in_, before_, promise_of(awaiter).await_at));
+    to_ = make_swapped(kind_, to_, in_, before_, promise_of(awaiter).await_at);
     task.ctx.store(context_access::node(to_), std::memory_order_relaxed);  // relaxed: published by arming
 }
 

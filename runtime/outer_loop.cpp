@@ -71,11 +71,13 @@ void outer_loop::detach() noexcept {
 
 nanoseconds_t outer_loop::poll(unsigned turns) noexcept {
     const on_this_thread here(driven_);
+    polling_ = true;
     driven_.end_doze();
     bool asleep = false;
     for (; turns > 0 && !asleep; --turns) asleep = !driven_.run_one() && driven_.doze();
     const nanoseconds_t next = asleep ? driven_.timers.earliest() : 0;
     set_alarm(next);
+    polling_ = false;
     return next;
 }
 
@@ -105,8 +107,7 @@ std::chrono::nanoseconds driven_runtime::poll(unsigned turns) {
     detail::outer_loop& loop = *core().loop;
     if (loop.fd() < 0) return std::chrono::nanoseconds::max();  // stopped
     detail::check(loop.is_home(), "driven_runtime: poll() on another thread than made it");
-    const detail::worker* here = detail::current_worker();
-    detail::check(here == nullptr || &here->core != &core(), "driven_runtime: poll() by a task of its own");
+    detail::check(!loop.polling(), "driven_runtime: poll() by a task of its own");
     const detail::nanoseconds_t next = loop.poll(turns);
     if (next == detail::no_deadline) return std::chrono::nanoseconds::max();
     const detail::nanoseconds_t left = next - core().drivers->now();

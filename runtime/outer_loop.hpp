@@ -40,6 +40,8 @@ public:
     void detach() noexcept;
     int fd() const noexcept { return set_; }
     bool is_home() const noexcept { return pthread_equal(home_, pthread_self()) != 0; }
+    /// Does a task of it run? Also when that is in the poll() of another runtime.
+    bool polling() const noexcept { return polling_; }
 
 private:
     void watch(int fd);
@@ -50,5 +52,6 @@ private:
     int set_ = -1;    // an epoll of the driver's descriptor and the alarm
     int alarm_ = -1;  // a timerfd
     nanoseconds_t alarm_at_ = no_deadline;
+    bool polling_ = false;
 };
 }

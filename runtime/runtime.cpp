@@ -34,8 +34,10 @@ result<> runtime::stop() {
     detail::check(!stopped_, "runtime: stopped twice");
     const detail::worker* here = detail::current_worker();
     detail::check(here == nullptr || &here->core != core_.get(), "runtime: stopped by a task of its own");
-    detail::check(core_->loop == nullptr || core_->loop->is_home(),
-                  "driven_runtime: stopped on another thread than made it");
+    if (core_->loop != nullptr) {
+        detail::check(core_->loop->is_home(), "driven_runtime: stopped on another thread than made it");
+        detail::check(!core_->loop->polling(), "driven_runtime: stopped by a task of its own");
+    }
     stopped_ = true;
     stuck_ = core_->stop(core_->settings.grace()) != 0;
     if (stuck_) return errc::timed_out;

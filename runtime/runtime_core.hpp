@@ -61,7 +61,7 @@ public:
     bool leaving() const noexcept {
         // relaxed: pairs with nothing; the unpark() that follows the store makes it seen.
         return leaving_.load(std::memory_order_relaxed);
-    }  // relaxed: unpark() follows it
+    }
 
     std::int64_t live() const noexcept;
     /// Of the tasks that live, those that wait for the end of a context only to run a function then (after_func.hpp).

@@ -11,6 +11,7 @@
 //       for the child that it will start. While there is a place nobody waits for one, but those whose wait is over.
 #include <runnel/scope.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <initializer_list>
 
@@ -192,28 +193,27 @@ bool place_case::delist() noexcept { return in_->for_place.delist(node_); }
 
 // --- How children fail -------------------------------------------------------------------------------
 
-/// L. Keeps it if there is room.
-static void keep(other_failures& others, failure&& what, bool in_front) noexcept {
-    if (in_front && others.kept.size() == scope_state::kept_max) {
-        others.kept.pop_back();
-        ++others.not_kept;
-    }
-    try {
-        if (others.kept.size() < scope_state::kept_max) {
+/// L. Keeps it if there is room. What there is none for is left in `what`: it dies without the lock.
+static void keep(other_failures& others, failure& what, bool in_front) noexcept {
+    if (others.kept.size() < scope_state::kept_max) {
+        try {
             others.kept.insert(in_front ? others.kept.begin() : others.kept.end(), std::move(what));
             return;
+        } catch (const std::bad_alloc&) {  // one more that is not kept
         }
-    } catch (const std::bad_alloc&) {  // one more that is not kept
+    } else if (in_front) {
+        std::swap(others.kept.back(), what);
+        std::rotate(others.kept.begin(), others.kept.end() - 1, others.kept.end());
     }
     ++others.not_kept;
 }
 
 /// L. Notes how a child failed. Returns whether the others are to be cancelled.
-static bool note_failure(scope_state& state, failure what) noexcept {
+static bool note_failure(scope_state& state, failure& what) noexcept {
     const bool first = ++state.failures == 1;
     const bool comes_out = first || (what.exception != nullptr && state.first.exception == nullptr);
     if (comes_out) std::swap(state.first, what);  // what join() would have given came before all others
-    if (what) keep(state.others, std::move(what), comes_out);
+    if (what) keep(state.others, what, comes_out);
     return first && state.one_fate;
 }
 
@@ -240,7 +240,7 @@ static void take_failure(scope_state& state, const task_end_base& end, promise_b
     // acquire: pairs with the store of the flag.
     if (error && state.ctx->cancelled.load(std::memory_order_acquire) && says_cancelled(error)) return;  // S6
     state.lock.lock();
-    const bool cancel_others = note_failure(state, std::move(what));
+    const bool cancel_others = note_failure(state, what);
     state.lock.unlock();
     if (cancel_others)
         cancel_tree(*state.ctx, errc::cancelled, error ? error : make_error_code(errc::cancelled));

@@ -2,6 +2,7 @@
 #include <runnel/time.hpp>
 
 #include <cassert>
+#include <utility>
 
 #include <runnel/detail/wait.hpp>
 
@@ -28,7 +29,7 @@ timer_heap& timers_here() noexcept {
 }
 
 wait_object* deadline_case::object() noexcept {
-    // Asked again after the wait, maybe on another worker: the answer must be the same.
+    // Asked again after the wait, maybe on another worker: the answer must be the same, until that wait is over.
     if (node_.heap != nullptr) return node_.heap;
     if (tls_worker != nullptr) return &current_timers();
     timer_heap* const own = timers_of_thread();
@@ -47,7 +48,7 @@ void deadline_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
 }
 
 bool deadline_case::delist() noexcept {
-    if (node_.heap != nullptr) node_.heap->unlink(node_);
+    if (node_.heap != nullptr) std::exchange(node_.heap, nullptr)->unlink(node_);
     return false;
 }
 

@@ -59,10 +59,12 @@ timer_heap::~timer_heap() {
     }
 }
 
-void timer_heap::insert(timer_node& node) noexcept {
-    lock.lock();
-    const bool is_first = link(node);
-    lock.unlock();
+void timer_heap::insert(timer_node& node) {
+    bool is_first = false;
+    {
+        const std::lock_guard guard(lock);
+        is_first = link(node);
+    }
     if (is_first) wake_owner();
 }
 
@@ -71,12 +73,12 @@ bool timer_heap::remove(timer_node& node) noexcept {
     return unlink(node);
 }
 
-bool timer_heap::link(timer_node& node) noexcept {
+bool timer_heap::link(timer_node& node) {
     assert(node.place == timer_node::unlinked && "H1: linked twice");
     node.heap = this;
     if (node.when == no_deadline) return false;
+    entries_.emplace_back();  // may throw: nothing has changed
     node.sequence = sequence_++;
-    entries_.emplace_back();
     sift_up({node.when, &node}, entries_.size() - 1);
     publish();
     return node.place == 0;

@@ -47,16 +47,17 @@ public:
     void set_owner(driver* owner) noexcept { owner_ = owner; }
 
     /// Puts a deadline (node.when) in; `no_deadline` is never due and stays out.
-    /// Threads: any. Cost: O(log n) and a lock; a system call if it must wake the owner.
-    void insert(timer_node& node) noexcept;
+    /// Throws std::bad_alloc. Threads: any. Cost: O(log n) and a lock; a system call if it must wake the owner.
+    void insert(timer_node& node);
 
     /// Takes it out. Returns whether it was in: if not, it was never inserted, or it is firing.
     /// Threads: any. Cost: O(log n) and a lock.
     bool remove(timer_node& node) noexcept;
 
-    /// The same two for callers that hold the lock. link() returns whether `node` is the new earliest:
+    /// The same two for callers that hold the lock. (A wait case, which must not throw, ends the program when link()
+    /// has no memory.) It returns whether `node` is the new earliest:
     /// a caller that is not the owner's worker then calls wake_owner(), after it has unlocked.
-    bool link(timer_node& node) noexcept;
+    bool link(timer_node& node);
     bool unlink(timer_node& node) noexcept;
 
     /// Makes the owner look at its deadlines, unless it is the caller's own worker.

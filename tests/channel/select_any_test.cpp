@@ -21,9 +21,11 @@
 #include <vector>
 
 #include "model.hpp"
+#include "runtime/timers.hpp"
 #include "support/counted.hpp"
 #include "support/dies.hpp"
 #include "support/level.hpp"
+#include "support/runtimes.hpp"
 #include "support/scarce_memory.hpp"
 #include "support/virtual_time.hpp"
 #include "tasks.hpp"
@@ -837,4 +839,28 @@ TEST_CASE("select_any: on real threads every value arrives once") {
             on_workers(4, traffic, how_many, capacity, 4, count);
         }
 }
+}
+
+/// Its limits wait in the timers of the worker that it runs on, each time another.
+rn::task<> wait_here_and_there(unsigned first, unsigned rounds) {
+    const channels silent = make(2, 1);
+    std::vector<decltype(rn::with_timeout(1us, silent[0].recv()))> limited;
+    for (const auto& each : silent) limited.push_back(rn::with_timeout(20us, each.recv()));
+    std::array sleeps{rn::sleep_for(10us), rn::sleep_for(15us)};
+    for (unsigned i = first; i < first + rounds; ++i) {
+        co_await support::move_to(i % 4);
+        const rn::detail::wait_object* const timers = &rn::detail::current_timers();
+        for (auto& each : sleeps) testing::expect(each.object() == timers, "the timers of another worker");
+        auto won = co_await rn::select(rn::select_any(limited), rn::select_any(sleeps));
+        testing::expect(static_cast<bool>(won), "nobody cancels");
+    }
+}
+
+TEST_CASE("select_any: limits and sleeps are waited for again on another worker than before") {
+    on_workers(4, [] {
+        return rn::scoped([](rn::scope& s) -> rn::task<> {
+            for (unsigned i = 0; i < 8; ++i) s.spawn(wait_here_and_there, i, scaled(300U, 30'000U));
+            co_return;
+        });
+    });
 }

@@ -5,11 +5,13 @@
 #include <runnel/testing.hpp>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "channel/tasks.hpp"
 #include "support/contexts.hpp"
+#include "support/runtimes.hpp"
 #include "support/virtual_time.hpp"
 
 using namespace std::chrono_literals;
@@ -94,6 +96,31 @@ TEST_CASE("after_func: does not run once the context of its starter is cancelled
         (void)co_await rn::sleep_for(10s);
         CHECK(sum == 1);
     });
+}
+
+TEST_CASE("after_func: stop() does not claim what a cancel has called off, or the end of the runtime") {
+    const auto nothing = []() -> rn::task<> { co_return; };
+    in_virtual_time([&]() -> rn::task<> {
+        rn::scope starters;
+        std::optional<rn::later> later;
+        const auto start = [&]() -> rn::task<> {
+            later.emplace(rn::after_func(5s, nothing));
+            co_return;
+        };
+        starters.spawn(start);
+        (void)co_await rn::sleep_for(2s);
+        starters.cancel();
+        (void)co_await starters.join();
+        (void)co_await rn::sleep_for(1s);
+        CHECK(!later->stop());
+    });
+    const auto apart = rn::with_cancel(rn::background());
+    std::optional<rn::later> later;
+    run_on(1, [&]() -> rn::task<> {
+        later.emplace(rn::after_func(apart.ctx, nothing));
+        co_return;
+    });
+    CHECK(!later->stop());
 }
 
 TEST_CASE("after_func: a runtime that stops does not wait for its time") {

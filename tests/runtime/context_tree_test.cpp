@@ -329,6 +329,67 @@ struct meddler {
 };
 }
 
+/// Runs `attempt`, which ends in `done`, with memory for 0, 1, 2, … allocations, until that is enough. Before, it
+/// throws and leaves nothing behind: neither memory nor a context that the task would go on under.
+template <class Attempt>
+rn::task<> fails_until_there_is_memory(Attempt attempt) {
+    const rn::context around = rn::current_context();
+    bool done = false;
+    long enough = 0;
+    for (; !done && enough < 20; ++enough) {
+        const long before = allocated();
+        try {
+            const scarce_memory few(enough);
+            co_await attempt(done);
+        } catch (const std::bad_alloc&) {
+            CHECK(allocated() == before);
+        }
+        CHECK(rn::current_context() == around);
+    }
+    CHECK(done);
+    CHECK(enough > 1);
+}
+
+rn::task<> set(bool& flag) {
+    flag = true;
+    co_return;
+}
+
+TEST_CASE("context: what there is no memory for throws and has not begun; nothing is left of it") {
+    if (!memory_can_be_scarce()) return;
+    run_on(1, []() -> rn::task<> {
+        const rn::context other = rn::with_cancel(rn::background()).ctx;
+        const auto with_context = [&](bool& done) { return rn::with_context(other, set(done)); };
+        co_await fails_until_there_is_memory(with_context);
+        const auto shielded = [](bool& done) { return rn::shielded(set(done)); };
+        co_await fails_until_there_is_memory(shielded);
+        const auto both = [&](bool& done) { return rn::with_context(other, rn::shielded(set(done))); };
+        co_await fails_until_there_is_memory(both);
+    });
+    // One that limits needs the timers of its worker to grow: of a new one, whose timers are empty.
+    run_on(1, []() -> rn::task<> {
+        const auto limited = [](bool& done) { return rn::with_timeout(1h, set(done)); };
+        co_await fails_until_there_is_memory(limited);
+    });
+    run_on(1, []() -> rn::task<> {
+        const auto deadline = [](bool& done) -> rn::task<> {
+            rn::with_timeout(rn::background(), 1h).cancel();
+            done = true;
+            co_return;
+        };
+        co_await fails_until_there_is_memory(deadline);
+    });
+}
+
+TEST_CASE("context: a value is not looked for by two parents when there is no memory for that") {
+    if (!memory_can_be_scarce()) return;
+    const rn::context one = rn::with_value(rn::background(), number, 1);
+    const rn::context both = rn::merged(rn::background(), one).ctx;
+    const scarce_memory none(0);
+    CHECK(*one.value(number) == 1);
+    CHECK_THROWS_AS((void)both.value(number), std::bad_alloc);
+}
+
 TEST_CASE("context: the destructor of a value may use contexts") {
     static rn::context_key<meddler> key;
     const auto top = rn::with_cancel(rn::background());

@@ -266,6 +266,27 @@ TEST_CASE("driven runtime: misuse is said where it happens") {
             (void)tasks.spawn([]() -> rn::task<> { co_return; }).wait();
         },
         "poll() until it has what it waits for"));
+    for (const bool stops : {false, true}) {
+        const auto goes_round = [stops] {
+            rn::driven_runtime outer(support::workers(1));
+            rn::driven_runtime inner(support::workers(1));
+            const auto comes_back = [&]() -> rn::task<> {
+                if (stops)
+                    (void)outer.stop();
+                else
+                    outer.poll();
+                co_return;
+            };
+            const auto polls_inner = [&]() -> rn::task<> {
+                inner.poll();
+                co_return;
+            };
+            inner.spawn(comes_back);
+            outer.spawn(polls_inner);
+            outer.poll();
+        };
+        CHECK(dies(goes_round, "by a task of its own"));
+    }
     rn::driven_runtime tasks(support::workers(1));
     std::thread([&] { CHECK(dies([&] { tasks.poll(); }, "on another thread")); }).join();
 }

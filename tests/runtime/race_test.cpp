@@ -16,6 +16,7 @@
 #include "support/counted.hpp"
 #include "support/level.hpp"
 #include "support/runtimes.hpp"
+#include "support/scarce_memory.hpp"
 #include "support/virtual_time.hpp"
 
 namespace rn = runnel;
@@ -204,6 +205,54 @@ TEST_CASE("race: dropped unawaited the tasks die unrun") {
     { const auto never = rn::race(takes(counted_move_only(1)), takes(counted_move_only(2))); }
     CHECK(counted_move_only::live() == 0);
     CHECK(counted_move_only::errors() == 0);
+}
+
+TEST_CASE("race: when there is no memory for it, it throws, and the tasks die unrun") {
+    if (!support::memory_can_be_scarce()) return;
+    run_on(1, []() -> rn::task<> {
+        counted_move_only::reset();
+        int ran = 0;
+        const auto runs = [&ran](counted_move_only) -> rn::task<> {
+            ++ran;
+            co_return;
+        };
+        bool done = false;
+        long enough = 0;
+        for (; !done && enough < 20; ++enough) {
+            const long before = support::allocated();
+            try {
+                const support::scarce_memory few(enough);
+                auto race = rn::race(runs(counted_move_only(1)), runs(counted_move_only(2)));
+                const auto won = co_await std::move(race);
+                done = won.has_value();
+            } catch (const std::bad_alloc&) {
+                CHECK(ran == 0);
+            }
+            CHECK(support::allocated() == before);
+            CHECK(counted_move_only::live() == 0);
+        }
+        CHECK(done);
+        CHECK(enough > 3);
+        CHECK(ran == 1);
+    });
+}
+
+TEST_CASE("race: a value need not be assignable") {
+    struct fixed {
+        explicit fixed(int n) : number(n) {}
+        const int number;
+    };
+    in_virtual_time([]() -> rn::task<> {
+        const auto gives = [](int n) -> rn::task<fixed> { co_return fixed(n); };
+        auto one = rn::race(gives(1), gives(2));
+        const auto won = co_await std::move(one);
+        CHECK(std::get<0>(*won).number == 1);
+        std::vector<rn::task<fixed>> all;
+        all.push_back(gives(3));
+        auto many = rn::race(std::move(all));
+        const auto same = co_await std::move(many);
+        CHECK(same->number == 3);
+    });
 }
 
 TEST_CASE("race: by every schedule exactly one wins, all have ended, and every value is destroyed once") {

@@ -194,6 +194,29 @@ TEST_CASE("task_set: the exceptions after the first are kept; errors are no fail
     });
 }
 
+TEST_CASE("task_set: a failure for which there is no room may ask the set as it dies") {
+    struct asks_as_it_dies {
+        explicit asks_as_it_dies(const rn::task_set& of) : set(&of) {}
+        asks_as_it_dies(const asks_as_it_dies&) = delete;
+        asks_as_it_dies& operator=(const asks_as_it_dies&) = delete;
+        ~asks_as_it_dies() { (void)set->failures(); }
+        const rn::task_set* set;
+    };
+    in_virtual_time([]() -> rn::task<> {
+        rn::task_set set;
+        const auto fails = [&set]() -> rn::task<> {
+            co_await rn::yield();
+            throw asks_as_it_dies(set);
+        };
+        for (int i = 0; i < 20; ++i) set.spawn(fails);
+        try {
+            (void)co_await set.join();
+            FAIL_CHECK("nobody has failed");
+        } catch (const asks_as_it_dies&) {}
+        CHECK(set.take_other_failures().not_kept == 3);
+    });
+}
+
 TEST_CASE("scope: cancel() ends the children and is no failure") {
     run_on(1, []() -> rn::task<> {
         rn::event door;

@@ -105,7 +105,7 @@ task<> run_when_due(later_ref self, std::int64_t when, task<T> work) {
     auto first =
         due_operation(self->stopped.wait(), stopping(), sleep_operation(when, deadline_case::origin::clock));
     const bool due = co_await std::move(first);  // named: g++ 12 needs a local here (docs/compilers.md)
-    if (due && self->begin()) (void)co_await std::move(work);
+    if (self->begin() && due) (void)co_await std::move(work);  // not due: nobody else calls it off any more
 }
 
 /// F3. While it lives the running task is not counted among those that a runtime which stops waits for.
@@ -124,7 +124,7 @@ task<> run_when_cancelled(later_ref self, task<T> work) {
         auto first = due_operation(self->stopped.wait(), self->when.done());
         (void)co_await std::move(first);
     }
-    if (!self->when.cancelled() || !self->begin()) co_return;
+    if (!self->begin() || !self->when.cancelled()) co_return;
     auto under_root = with_context(without_cancel(self->when), std::move(work));
     (void)co_await std::move(under_root);
 }

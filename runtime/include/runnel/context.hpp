@@ -88,9 +88,9 @@ public:
     done_operation done() const noexcept { return done_operation(node_); }
 
     /// The value that the nearest with_value() set for this key, or nullptr. Cost: O(depth); where a context has two
-    /// parents (merged(), with_context()), that for each of them.
+    /// parents (merged(), with_context()), that for each of them. Throws std::bad_alloc, only there.
     template <class T>
-    const T* value(const context_key<T>& key) const noexcept {
+    const T* value(const context_key<T>& key) const {
         return static_cast<const T*>(find(&key));
     }
 
@@ -99,7 +99,7 @@ public:
 private:
     friend struct detail::context_access;
     explicit context(detail::context_node* adopted) noexcept : node_(adopted) {}
-    const void* find(const void* key) const noexcept;
+    const void* find(const void* key) const;
 
     detail::context_node* node_ = nullptr;
 };
@@ -139,6 +139,7 @@ context background() noexcept;
 cancellable with_cancel(const context& parent, std::source_location at = std::source_location::current());
 /// A child that cancels itself with errc::deadline_exceeded (its cause: `cause`, when given): Go's WithDeadline and
 /// WithDeadlineCause, WithTimeout and WithTimeoutCause. What is cancelled earlier takes its deadline out of the timers.
+/// Throws   std::bad_alloc.
 /// Threads  inside a runtime, whose timers have the deadline; check()ed. (What has passed already, or comes after a
 ///          deadline of `parent`, needs none.) The context itself may go anywhere.
 cancellable with_deadline(const context& parent, clock::time_point when, std::error_code cause = {},
@@ -197,7 +198,7 @@ class context_swap {
 public:
     context_swap(swap_kind kind, context with, clock::duration in) noexcept
         : to_(std::move(with)), in_(in), kind_(kind) {}
-    void enter(std::coroutine_handle<> awaiter) noexcept;  // whose promise has the place
+    void enter(std::coroutine_handle<> awaiter);  // whose promise has the place; throws std::bad_alloc
     void leave() noexcept;
     /// Is `error` what this deadline does to a wait, and not that of a context around it?
     bool timed_out(std::error_code error) const noexcept;
@@ -224,15 +225,20 @@ template <class Inner, class Result>
 class swapped_awaiter {
 public:
     template <class Op>
-    swapped_awaiter(Op&& op, swap_kind kind, context with, clock::duration in) noexcept
+    swapped_awaiter(Op&& op, swap_kind kind, context with, clock::duration in)
         : swap_(kind, std::move(with), in), inner_(std::forward<Op>(op).awaiter()) {}
     swapped_awaiter(const swapped_awaiter&) = delete;
     swapped_awaiter& operator=(const swapped_awaiter&) = delete;
 
     bool await_ready() const noexcept { return false; }
-    auto await_suspend(std::coroutine_handle<> awaiter) noexcept {
+    auto await_suspend(std::coroutine_handle<> awaiter) {
         swap_.enter(awaiter);
-        return inner_.await_suspend(awaiter);
+        try {
+            return inner_.await_suspend(awaiter);
+        } catch (...) {  // it has not begun, for want of memory
+            swap_.leave();
+            throw;
+        }
     }
     Result await_resume() {
         const leaver leave{swap_};
@@ -302,6 +308,8 @@ context with_value(const context& parent, const context_key<T>& key, U&& value,
 
 /// Runs `op` (a task or an operation) so that it ends when `ctx` *or* the task's own context is
 /// cancelled; inside, current_context() has the values of `ctx` first.
+/// Throws   what `op` throws; std::bad_alloc, here and of the two below, and `op` has not begun.
+/// Cost     that of a context.
 template <class Op>
 detail::swapped_operation<detail::meant_t<Op>> with_context(context ctx, Op&& op) {
     static_assert(!detail::always_shielded<Op>, "a scope's join() listens to no context: cancel() the scope");

@@ -173,7 +173,8 @@ template <class... Ts>
 detail::fork_operation<Ts...> when_all(task<Ts>... tasks) noexcept {
     return detail::fork_operation<Ts...>(std::move(tasks)...);
 }
-/// The same for any number of tasks of one type: std::vector<T>, or void. Cost: one allocation.
+/// The same for any number of tasks of one type: std::vector<T>, or void. Cost: two allocations, and one for the
+/// values; co_await throws std::bad_alloc, and no task has begun, when there is no memory for the two.
 template <class T>
 detail::fork_many<T> when_all(std::vector<task<T>> tasks) noexcept {
     return detail::fork_many<T>(std::move(tasks));

@@ -133,7 +133,7 @@ public:
     raced<Value> outcome(std::optional<Value>&& won) {
         if (thrown_ != nullptr) std::rethrow_exception(std::move(thrown_));
         raced<Value> end;
-        end.value_ = std::move(won);
+        if (won) end.value_.emplace(*std::move(won));
         end.index_ = winner_;
         if (!end.has_value()) end.error_ = first_error();
         end.failures_ = std::move(failures_);

@@ -77,7 +77,10 @@ public:
         : single_case(0, origin::clock), of_(&of), tokens_(tokens) {}
     rate_operation(rate_operation&&) noexcept = default;
     result<> complete(unsigned) noexcept;
-    void again() noexcept { never_ = false; }
+    void again() noexcept {
+        deadline_case::again();
+        never_ = false;
+    }
 
     bool try_now(detail::late_wake&) noexcept override;
     void enlist(detail::task_block& task, std::uint64_t ticket) noexcept override;

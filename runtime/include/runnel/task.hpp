@@ -102,7 +102,7 @@ struct promise_base {
     final_awaiter final_suspend() const noexcept { return {}; }
 
     template <class Op>
-    auto await_transform(Op&& op, std::source_location where = std::source_location::current()) noexcept {
+    auto await_transform(Op&& op, std::source_location where = std::source_location::current()) {
         if constexpr (is_task<std::remove_cvref_t<Op>>) {
             static_assert(!std::is_lvalue_reference_v<Op>,
                           "a task is awaited once, and consumed by it: co_await std::move(t)");

@@ -65,6 +65,8 @@ public:
     void enlist(task_block& task, std::uint64_t ticket) noexcept override;
     bool delist() noexcept override;
     wait_subject subject() const noexcept final { return {"for a deadline", nullptr, 0, node_.when}; }
+    /// It has passed, and may be waited for again, in the timers of whoever does.
+    void again() noexcept { node_.heap = nullptr; }
 
 protected:
     ~deadline_case() = default;
@@ -127,7 +129,10 @@ public:
         return index == count_of(op_) ? op_.fail(errc::timed_out) : op_.complete(index);
     }
     result_type fail(std::error_code error) { return op_.fail(error); }
-    void again() noexcept { make_ready_again(op_); }
+    void again() noexcept {
+        make_ready_again(op_);
+        limit_.again();
+    }
 
 private:
     Op op_;
