@@ -63,7 +63,7 @@ TEST_CASE("channel: a hard limit makes senders wait and memory is there for what
     });
 }
 
-TEST_CASE("capacity: a soft limit of one is told each time that there is something") {
+TEST_CASE("channel: a soft limit of one is told each time that there is something") {
     int told = 0;
     auto [out, in] =
         rn::make_channel<int>(rn::channel_options<int>(4).soft_limit(1, [&](std::size_t) { ++told; }));
