@@ -104,28 +104,25 @@ bool recv_case::try_now(late_wake& wake) noexcept { return core_->recv_now(node_
 
 // --- Another capacity --------------------------------------------------------------------------
 
+/// All under one hold of the lock: a channel that has no places has nobody that waits for one.
 void channel_core::set_capacity(std::size_t capacity) {
-    winners woken;
-    for (bool more = true; more;) {
-        {
-            const std::lock_guard guard(lock);
-            if (closed()) return;  // K2: what was set aside must stay where it is
-            if (!settings_.grows && capacity != unbounded && !ring_.grow(capacity)) throw std::bad_alloc();
-            capacity_ = capacity;
-            tended_ = tended_ || capacity == unbounded;
-            while (!woken.full() && !senders_waiting.empty() && has_room()) {
-                wait_node& sender = *senders_waiting.pop_front();
-                task_block& task = *sender.task;
-                const claimed how = claim(sender);
-                if (how == claimed::lost) continue;
-                let_in(sender);
-                woken.add(task, how);
-            }
-            if (capacity_ == 0) turn_away_reservers(woken);
-            more = woken.full();
+    claimed_tasks woken;
+    bool high = false;
+    {
+        const std::lock_guard guard(lock);
+        if (closed()) return;  // K2: what was set aside must stay where it is
+        if (!settings_.grows && capacity != unbounded && !ring_.grow(capacity)) throw std::bad_alloc();
+        capacity_ = capacity;
+        tended_ = tended_ || capacity == unbounded;
+        while (!senders_waiting.empty() && has_room()) {
+            wait_node& sender = *senders_waiting.pop_front();
+            if (woken.claim_popped(sender)) let_in(sender);
         }
-        woken.finish_all();
+        if (capacity_ == 0) turn_away_reservers(woken);
+        high = tended_ && reached_level();
     }
+    woken.finish_all();
+    if (high) tell_level();
 }
 
 // --- Closing -----------------------------------------------------------------------------------

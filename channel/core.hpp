@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include <runnel/channel.hpp>
+#include <runnel/detail/claimed_tasks.hpp>
 #include <runnel/detail/counted.hpp>
 #include <runnel/detail/wait.hpp>
 
@@ -73,8 +74,9 @@ private:
     void move_up(late_wake& wake) noexcept;
     void let_in(wait_node& claimed) noexcept;
     bool recv_past_reservers(wait_node& receiver, late_wake& wake) noexcept;
-    void turn_away_reservers(winners& woken) noexcept;
+    void turn_away_reservers(claimed_tasks& woken) noexcept;
     bool reached_level() noexcept;
+    void tell_level() noexcept { settings_.on_level->run(len()); }
     bool overflowed(send_case& sender) noexcept;
     void drop_newest(send_case& sender) noexcept;
     void drop_oldest(send_case& sender) noexcept;

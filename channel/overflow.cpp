@@ -77,7 +77,7 @@ void channel_core::note_level(send_case& sender) noexcept {
 void channel_core::tend() noexcept {
     if (ring_.count() == 0 && reserved_ == 0 && (settings_.grows || capacity_ == unbounded))
         ring_.give_back();
-    if (ring_.count() < settings_.soft_limit / 2) above_soft_limit_ = false;
+    if (2 * ring_.count() < settings_.soft_limit) above_soft_limit_ = false;
 }
 
 void channel_core::tell(send_case& sender) noexcept {
@@ -100,7 +100,7 @@ void channel_core::tell(send_case& sender) noexcept {
             wake_all();
             return;
         case send_fate::level:
-            settings_.on_level->run(len());
+            tell_level();
             return;
     }
 }

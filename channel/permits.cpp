@@ -23,6 +23,7 @@
 // Not taken: places as values of a kind of their own in the ring, so that a value would come in the order of the
 // reservations: a receiver would wait behind a permit that nobody uses, with values there.
 #include <mutex>
+#include <utility>
 
 #include <runnel/detail/held_place.hpp>
 #include <runnel/detail/tracing.hpp>
@@ -76,17 +77,13 @@ bool channel_core::recv_past_reservers(wait_node& receiver, late_wake& wake) noe
 }
 
 /// Under the lock, when there are no places any more.
-void channel_core::turn_away_reservers(winners& woken) noexcept {
-    for (wait_node* node = senders_waiting.front(); node != nullptr && !woken.full();) {
+void channel_core::turn_away_reservers(claimed_tasks& woken) noexcept {
+    for (wait_node* node = senders_waiting.front(); node != nullptr;) {
         wait_node& each = *node;
         node = each.next;
         if (!waits_for_a_place(each)) continue;
         senders_waiting.remove(each);
-        task_block& task = *each.task;
-        const claimed how = claim(each);
-        if (how == claimed::lost) continue;
-        each.slot = &there_are_none;
-        woken.add(task, how);
+        if (woken.claim_popped(each)) each.slot = &there_are_none;
     }
 }
 
@@ -111,8 +108,8 @@ held_place reserve_case::take() noexcept {
 
 void reserve_case::give_back() noexcept { core_->give_back_place(); }
 
-std::error_code reserve_case::why_not() const noexcept {
-    if (node_.slot == &there_are_none) return errc::no_places;
+std::error_code reserve_case::why_not() noexcept {
+    if (std::exchange(node_.slot, &wanted) == &there_are_none) return errc::no_places;
     const std::error_code closed = why();
     return closed ? closed : make_error_code(errc::full);
 }
@@ -142,21 +139,22 @@ std::error_code channel_core::send_reserved(void* value) noexcept {
             if (tended_) tend();
         } else {
             push(from);
-            high = tended_ && reached_level();
         }
+        high = tended_ && reached_level();
     }
     if (traced()) [[unlikely]]
         trace_done("send by a permit", *this, made);
     finish(receiver);
     finish(next);
     if (told_all) wake_all();  // P3
-    if (high) settings_.on_level->run(len());
+    if (high) tell_level();
     return gone;
 }
 
 void channel_core::give_back_place() noexcept {
     late_wake next;
     bool told_all = false;
+    bool high = false;
     {
         const std::lock_guard guard(lock);
         assert(reserved_ > 0 && "P1");
@@ -164,9 +162,11 @@ void channel_core::give_back_place() noexcept {
         told_all = drained();
         move_up(next);
         if (tended_) tend();
+        high = tended_ && reached_level();
     }
     finish(next);
     if (told_all) wake_all();  // P3
+    if (high) tell_level();
 }
 
 held_place::held_place(channel_core& of) noexcept

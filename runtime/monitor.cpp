@@ -92,6 +92,12 @@ void monitor::report_slow(const worker& of, sight& before, nanoseconds_t now) no
                  static_cast<long long>(held / 1'000'000));
 }
 
+/// Nobody has held a worker while it was not looked at: who has just woken up may not have begun a turn yet.
+void monitor::look_anew() noexcept {
+    const nanoseconds_t now = core_.drivers->now();
+    for (sight& each : seen_) each.since = now;
+}
+
 void monitor::look() noexcept {
     const nanoseconds_t now = core_.drivers->now();
     for (std::size_t i = 0; i < core_.workers.size(); ++i) {
@@ -146,10 +152,12 @@ void monitor::run() noexcept {
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
     pthread_setname_np(pthread_self(), "runnel/monitor");
+    look_anew();
     while (leaving_.load() == 0) {
         if (core_.idle.awake_now() == 0) {
             if (listener_ != nullptr) look_for_deadlock();
             long_sleep();
+            look_anew();
         }
         short_sleep();
         look();

@@ -60,6 +60,7 @@ private:
     void run() noexcept;
     void look_for_deadlock() noexcept;
     void look() noexcept;
+    void look_anew() noexcept;
     /// no_deadline: nothing has changed since they were looked for, or nobody wants to know.
     nanoseconds_t orphans_due_at() const noexcept;
     void look_for_orphans() noexcept;

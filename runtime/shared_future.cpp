@@ -1,12 +1,10 @@
 // See runnel/shared_future.hpp, whose invariants are named here.
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <mutex>
 
 #include <runnel/detail/wait.hpp>
 #include <runnel/shared_future.hpp>
+
+#include "task_life.hpp"
 
 namespace runnel::detail {
 
@@ -26,16 +24,13 @@ void future_state::settle(std::error_code error, std::exception_ptr exception) n
     // Keeps us here: once it is settled, a thread that has only looked may drop the last handle, and the promise too.
     const future_handle until_told((add_handle(), this));
     claimed_tasks woken;
-    bool threads_sleep;
     {
         const std::lock_guard guard(lock);
         error_ = error;
         exception_ = std::move(exception);
-        // acq_rel: release pairs with the acquire in settled(); acquire is for whoever sleeps, who needs none.
-        threads_sleep = state_.exchange(is_settled, std::memory_order_acq_rel) == has_sleepers;
+        settled_.store(true, std::memory_order_release);  // release: pairs with the acquire in settled()
         woken.claim_all(waiting);
     }
-    if (threads_sleep) ::syscall(SYS_futex, &state_, FUTEX_WAKE_PRIVATE, INT32_MAX, nullptr, nullptr, 0);
     woken.finish_all();
 }
 
@@ -46,15 +41,12 @@ result<> future_state::outcome() const {
     return error_ ? result<>(error_) : result<>();
 }
 
-void future_state::wait_on_thread() noexcept {
-    check(tls_worker == nullptr, "a worker must not wait in a blocking call: co_await it instead");
-    while (!settled()) {
-        int seen = is_open;
-        // relaxed: only says that somebody sleeps; settled() acquires.
-        state_.compare_exchange_strong(seen, has_sleepers, std::memory_order_relaxed);
-        if (seen != is_settled)
-            ::syscall(SYS_futex, &state_, FUTEX_WAIT_PRIVATE, has_sleepers, nullptr, nullptr, 0);
-    }
+void future_state::wait_on_thread() {
+    ready_operation settling(*this);
+    wait_case* only = &settling;
+    wait_object* object;
+    std::uint16_t turn;
+    detail::wait_on_thread({&only, &object, &turn, 1, choice::in_order}, nullptr, nullptr);
 }
 
 bool settled_case::try_now(late_wake&) noexcept { return of().settled(); }

@@ -63,6 +63,18 @@ TEST_CASE("channel: a hard limit makes senders wait and memory is there for what
     });
 }
 
+TEST_CASE("channel: a soft limit of one is told each time that there is something") {
+    int told = 0;
+    auto [out, in] =
+        rn::make_channel<int>(rn::channel_options<int>(4).soft_limit(1, [&](std::size_t) { ++told; }));
+    for (int i = 0; i < 3; ++i) {
+        CHECK(out.try_send(i));
+        CHECK(out.try_send(i));
+        while (in.try_recv()) {}
+    }
+    CHECK(told == 3);
+}
+
 TEST_CASE("channel: the soft limit is told once and again after half of it is gone") {
     std::vector<std::size_t> told;
     auto [out, in] =

@@ -4,6 +4,7 @@
 #include <runnel/context.hpp>
 #include <runnel/go.hpp>
 #include <runnel/select.hpp>
+#include <runnel/select_any.hpp>
 #include <runnel/testing.hpp>
 #include <runnel/time.hpp>
 
@@ -323,6 +324,25 @@ TEST_CASE("permit: a channel without room has none and says so") {
     });
 }
 
+TEST_CASE("permit: a reserve that found no places can be waited for again and finds one when there is room") {
+    in_virtual_time([]() -> rn::task<> {
+        auto [out, in] = rn::make_channel<std::string>(0);
+        std::vector<decltype(out.reserve())> all;
+        all.push_back(out.reserve());
+        auto none = co_await rn::select_any(all);
+        CHECK(none.get().error() == rn::errc::no_places);
+        out.set_capacity(1);
+        auto won = co_await rn::select_any(all);
+        auto place = won.take();
+        REQUIRE(place);
+        CHECK(out.len() == 0);
+        CHECK(place->send("for whom there was no place"));
+        CHECK(*in.try_recv() == "for whom there was no place");
+        all[0] = out.reserve();
+        all.erase(all.begin());
+    });
+}
+
 TEST_CASE(
     "permit: another capacity leaves places held, serves who waits, and turns away when none are left") {
     in_virtual_time([]() -> rn::task<> {
@@ -413,6 +433,38 @@ TEST_CASE("permit: a send by one reaches the soft limit too") {
     CHECK(told == std::vector<std::size_t>{2});
 }
 
+TEST_CASE("permit: values for which places are given back and those for which there is more room reach the "
+          "soft limit") {
+    in_virtual_time([]() -> rn::task<> {
+        std::vector<std::size_t> told;
+        auto [out, in] = rn::make_channel<int>(
+            rn::channel_options<int>(2).soft_limit(2, [&](std::size_t n) { told.push_back(n); }));
+        auto one = out.try_reserve();
+        auto two = out.try_reserve();
+        std::vector<rn::join_handle<rn::result<>>> senders;
+        for (int i = 0; i < 4; ++i) senders.push_back(rn::go(send_one, out.share(), i));
+        co_await settle();
+        one->reset();
+        CHECK(told.empty());
+        two->reset();
+        CHECK(told == std::vector<std::size_t>{2});
+        while (in.try_recv()) {}
+        for (auto& each : senders) CHECK(co_await each);
+    });
+    in_virtual_time([]() -> rn::task<> {
+        std::vector<std::size_t> told;
+        auto [out, in] = rn::make_channel<int>(
+            rn::channel_options<int>(0).soft_limit(2, [&](std::size_t n) { told.push_back(n); }));
+        auto one = rn::go(send_one, out.share(), 1);
+        auto two = rn::go(send_one, out.share(), 2);
+        co_await settle();
+        out.set_capacity(5);
+        CHECK(told == std::vector<std::size_t>{2});
+        CHECK(co_await one);
+        CHECK(co_await two);
+    });
+}
+
 TEST_CASE("permit: its misuse is found out") {
     CHECK(dies(
         [] {
@@ -499,6 +551,38 @@ TEST_CASE("permit: on real threads nothing is lost and every place comes back") 
         CHECK(in.stats().items == 0);
     });
     CHECK(all.sum == all.sent);
+}
+
+TEST_CASE(
+    "permit: when there are no places any more no receiver takes one who waits for a place for a sender") {
+    const int rounds = scaled(20, 1'000);
+    counted::reset();
+    for (int round = 0; round < rounds; ++round) {
+        rn::runtime runtime(rn::options().workers(1).driver(rn::driver_kind::none));
+        auto [out, in] = rn::make_channel<counted>(1);
+        CHECK(out.try_send(counted(1)));
+        std::vector<rn::join_handle<>> reservers;
+        for (int i = 0; i < 500; ++i)
+            reservers.push_back(runtime.spawn(
+                [](rn::sender<counted> to) -> rn::task<> {
+                    auto place = co_await to.reserve();
+                    CHECK(place.error() == rn::errc::no_places);
+                },
+                out.share()));
+        while (out.stats().waiting_senders != 500) std::this_thread::yield();
+        std::thread receives([&from = in] {
+            while (from.stats().waiting_senders == 500) {}
+            for (int i = 0; i < 1000; ++i) {
+                auto got = from.try_recv();
+                if (got) CHECK(got->value() == 1);
+            }
+        });
+        out.set_capacity(0);
+        receives.join();
+        for (auto& each : reservers) CHECK(each.wait());
+    }
+    CHECK(counted::live() == 0);
+    CHECK(counted::errors() == 0);
 }
 
 TEST_CASE("permit: threads of the program use permits while the receivers go and the channel is closed") {

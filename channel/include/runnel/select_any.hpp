@@ -19,7 +19,8 @@
 //       made anew by an assignment: sends[i] = out.send(rn::from(other)). One that won with an error has used up
 //       nothing, and will win with that error again: a closed channel, as in Go;
 //   A3  until the wait is over the operations are not moved, and what they refer to is there: the ends of the channels,
-//       the values to be sent, the handles.
+//       the values to be sent, the handles. Each is in one wait at a time, and once in it: not in two groups of a
+//       select, nor waited for by two tasks.
 //
 // Not taken: cases of any type behind a pointer each (Go's reflect.Select): their results would be, too. Groups of one
 // type keep the types. Locking the objects one after the other instead of all together (S1 of select.hpp): two selects

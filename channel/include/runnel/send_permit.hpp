@@ -102,6 +102,9 @@ class [[nodiscard]] reserve_operation final
 public:
     explicit reserve_operation(channel_core* core) noexcept : base(core) {}
     reserve_operation(reserve_operation&& other) noexcept : reserve_operation(other.core_) {}
+    reserve_operation& operator=(reserve_operation&& other) noexcept {
+        return made_anew(*this, std::move(other));
+    }
 
     result<send_permit<T>> complete(unsigned) noexcept {
         if (!this->went_through()) return result<send_permit<T>>(this->why_not());

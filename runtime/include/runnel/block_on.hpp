@@ -61,7 +61,8 @@ private:
 /// A runtime does not know of it: it stops without waiting for such threads, and those that wait for what nobody will
 /// do then wait for ever. (For the end of a task join_handle::wait() is told when its runtime gives it up.) To a
 /// deadlock report the thread is one that could still wake a task, also while it waits, unless it is declared by
-/// options::bystander_threads().
+/// options::bystander_threads(). The thread that drives a driven_runtime must not wait here for its own tasks: they run
+/// in its poll() only, so that would be for ever.
 template <class Op>
 auto block_on(Op&& op) {
     using meant = detail::meant_t<Op>;

@@ -45,12 +45,12 @@ public:
     /// F2.
     void abandon() noexcept;
     // acquire: pairs with the release in settle(), for who asks without the lock.
-    bool settled() const noexcept { return state_.load(std::memory_order_acquire) == is_settled; }
+    bool settled() const noexcept { return settled_.load(std::memory_order_acquire); }
     /// Of a settled one: throws its exception, gives its error, or success.
     result<> outcome() const;
     bool has_value() const noexcept { return settled() && !error_ && exception_ == nullptr; }
-    /// On a plain thread. Misuse on a worker is check()ed.
-    void wait_on_thread() noexcept;
+    /// On a plain thread, as block_on() of it. Misuse on a worker is check()ed. Throws std::bad_alloc.
+    void wait_on_thread();
 
 protected:
     ~future_state() = default;
@@ -60,8 +60,7 @@ private:
 
     std::error_code error_;
     std::exception_ptr exception_;
-    enum : int { is_open, has_sleepers, is_settled };
-    std::atomic<int> state_{is_open};  // plain threads sleep on it
+    std::atomic<bool> settled_{false};
     std::atomic<std::uint32_t> handles_{1};
 };
 

@@ -148,8 +148,8 @@ protected:
     }
     /// The place that it holds, once. (Else it is given back.)
     held_place take() noexcept;
-    /// Why it holds none.
-    std::error_code why_not() const noexcept;
+    /// Why it holds none, once: then it is as new.
+    std::error_code why_not() noexcept;
 
 private:
     void give_back() noexcept;

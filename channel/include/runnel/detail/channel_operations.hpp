@@ -64,6 +64,9 @@ class [[nodiscard]] closed_operation final : public single_case<closed_operation
 public:
     explicit closed_operation(channel_core* core) noexcept : single_case(core) {}
     closed_operation(closed_operation&& other) noexcept : closed_operation(other.core_) {}
+    closed_operation& operator=(closed_operation&& other) noexcept {
+        return made_anew(*this, std::move(other));
+    }
 };
 
 template <class T>
