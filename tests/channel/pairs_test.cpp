@@ -413,7 +413,7 @@ TEST_CASE("pairs: under every schedule of two tasks without room and with room f
     support::watchdog::instance().allow(10 * support::watchdog::limit());
     counted::reset();
     std::uint64_t runs = 0;
-    const unsigned preemptions = scaled(1U, 3U);
+    const unsigned preemptions = scaled(1U, 2U);
     for_all_pairs([&](pair of) {
         for (const std::size_t capacity : {0U, 1U}) {
             const auto all = testing::exhaust(
