@@ -393,9 +393,10 @@ const std::vector<std::vector<part>> crowds = {{},
                                                {part::reserves_and_uses, part::receives}};
 }
 
+constexpr bool fast = support::optimized && !support::sanitized;
+
 TEST_CASE("pairs: whatever two tasks do to a channel they do what the model does under any schedule") {
     support::watchdog::instance().allow(40 * support::watchdog::limit());
-    const bool fast = support::optimized && !support::sanitized;
     const std::uint64_t schedules = scaled<std::uint64_t>(300, fast ? 100'000 : 5'000);
     counted::reset();
     for_all_pairs([&](pair of) {
@@ -413,7 +414,7 @@ TEST_CASE("pairs: under every schedule of two tasks without room and with room f
     support::watchdog::instance().allow(10 * support::watchdog::limit());
     counted::reset();
     std::uint64_t runs = 0;
-    const unsigned preemptions = scaled(1U, 2U);
+    const unsigned preemptions = scaled(1U, fast ? 2U : 1U);
     for_all_pairs([&](pair of) {
         for (const std::size_t capacity : {0U, 1U}) {
             const auto all = testing::exhaust(
