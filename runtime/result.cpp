@@ -8,6 +8,9 @@
 #include <iterator>
 #include <string>
 
+#include "task_names.hpp"
+#include "worker.hpp"
+
 namespace runnel {
 
 namespace {
@@ -63,5 +66,12 @@ const std::error_category& error_category() noexcept {
     // Constant-initialised: usable in constructors and destructors of other statics.
     static constinit const category the_one;
     return the_one;
+}
+
+void detail::no_value(std::error_code error) noexcept {
+    std::string text = "the value of a result that holds an error was used: " + error.message();
+    const worker* here = current_worker();
+    if (here != nullptr && here->running != nullptr) text += "; by " + introduce(*here->running);
+    check_failed(text.c_str(), std::source_location::current());
 }
 }

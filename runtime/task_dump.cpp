@@ -237,7 +237,7 @@ bool is_ours(const std::source_location& where) noexcept {
 namespace {
 std::string as_time(nanoseconds_t time) {
     char text[48];
-    const double seconds = static_cast<double>(time) / 1e9;
+    const double seconds = time > 0 ? static_cast<double>(time) / 1e9 : 0;
     if (seconds < 1)
         std::snprintf(text, sizeof text, "%.0f ms", seconds * 1e3);
     else if (seconds < 120)

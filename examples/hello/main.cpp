@@ -28,6 +28,7 @@ rn::task<long> add_up(rn::receiver<long> squares) {
     long sum = 0;
     while (auto won = co_await rn::select(squares.recv(), progress.tick())) {
         if (won.index() == 1) {
+            if (!won.get<1>()) break;  // the program stops, and time with it
             std::puts("… still adding");
         } else if (auto n = won.take<0>()) {
             sum += *n;

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "support/dies.hpp"
+
 using runnel::errc;
 using runnel::result;
 
@@ -84,4 +86,11 @@ TEST_CASE("result: an assignment that throws leaves no value behind") {
     source->armed = 1;  // one move into the parameter, the next one throws
     CHECK_THROWS_AS(target = std::move(source), std::runtime_error);
     CHECK_FALSE(target);
+}
+
+TEST_CASE("result: who uses a value that is not there is told why it is not") {
+    CHECK(support::dies([] { (void)*result<int>(errc::timed_out); },
+                        "the value of a result that holds an error was used: timed out"));
+    CHECK(support::dies([] { *result<>(make_error_code(std::errc::connection_refused)); },
+                        "was used: Connection refused"));
 }

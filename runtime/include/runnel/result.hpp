@@ -52,6 +52,9 @@ template <class T = void>
 class result;
 
 namespace detail {
+/// The value of a result that holds `error` was used: says so, with the error and the task, and aborts.
+[[noreturn]] void no_value(std::error_code error) noexcept;
+
 template <class>
 inline constexpr bool is_result = false;
 template <class T>
@@ -141,7 +144,8 @@ private:
         if (has_value_) value_.~T();
     }
     T& checked() noexcept {
-        detail::check(has_value_, "result: the value of a result that holds an error was used");
+        if (!has_value_) [[unlikely]]
+            detail::no_value(error_);
         return value_;
     }
     T& throwing() {
@@ -170,7 +174,8 @@ public:
     bool has_value() const noexcept { return !error_; }
     explicit operator bool() const noexcept { return !error_; }
     void operator*() const noexcept {
-        detail::check(!error_, "result: the value of a result that holds an error was used");
+        if (error_) [[unlikely]]
+            detail::no_value(error_);
     }
     void value() const {
         if (error_) throw std::system_error(error_);

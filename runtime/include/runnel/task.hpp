@@ -291,6 +291,8 @@ public:
 
     detail::task_awaiter<T> awaiter() && noexcept {
         detail::check(static_cast<bool>(frame_), "task: awaited after it was moved from");
+        detail::check(!frame_.promise().continuation,
+                      "task: awaited a second time: it is consumed by the first");
         return detail::task_awaiter<T>(frame_);
     }
 

@@ -113,8 +113,10 @@ task<T> keep_alive(F f, Args... args) {
 
 template <class F, class... Args>
 auto body(F&& f, Args&&... args) {
+    static_assert(!is_task<std::remove_cvref_t<F>>,
+                  "go/spawn/run: give the function and its arguments, not a task: go(f, x), not go(f(x))");
     static_assert(
-        requires { typename called_type<F, Args...>; },
+        is_task<std::remove_cvref_t<F>> || requires { typename called_type<F, Args...>; },
         "go/spawn: this cannot be called with these arguments (they are moved into the task: a parameter "
         "of type T& takes rn::borrow(x))");
     using called = called_type<F, Args...>;
