@@ -305,7 +305,7 @@ std::string head_of(const task_group& group, nanoseconds_t now) {
             text += "waiting " + waits_of(task, now);
             break;
         case task_state::runs:
-            return text + "running or ready to";
+            return text + "running or ready to run";
         case task_state::thread:
             text += "(a plain thread) waiting " + waits_of(task, now);
             break;

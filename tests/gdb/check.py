@@ -25,7 +25,7 @@ def expected():
     start_of_waiters = line_of("all.spawn(wants_too")
     return [
         r"runnel: 4 tasks",
-        r"1 task running or ready to",
+        r"1 task running or ready to run",
         rf"1 task 'holder' waiting\n    hang.cpp:{line_of('co_await never.wait()')}\n  started at hang.cpp:{line_of('all.spawn(holds')}",
         rf"2 tasks waiting\n    hang.cpp:{line_of('rn::task<> wants(')}\n    hang.cpp:{line_of('rn::task<> wants_too(')}\n"
         rf"  started at hang.cpp:{start_of_waiters}",

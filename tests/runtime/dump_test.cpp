@@ -50,7 +50,7 @@ TEST_CASE("dump: shows the chain of coroutines that await each other, the start 
     CHECK(has(text, "1 task waiting for an event (of " + line(made) + "), for 90.0 s\n"));
     CHECK(text.find("  in inner\n") < text.find("  in outer\n"));
     CHECK(has(text, "  started at dump_test.cpp:"));
-    CHECK(has(text, "1 task running or ready to\n"));
+    CHECK(has(text, "1 task running or ready to run\n"));
 }
 
 TEST_CASE("dump: tasks that are alike are one group, with how many and how long") {
