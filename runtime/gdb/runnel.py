@@ -10,7 +10,7 @@ import collections
 
 import gdb
 
-STATES = {0: "running or ready to run", 1: "waiting", 2: "running or ready to", 3: "waiting for the kernel"}
+STATES = {0: "running or ready to run", 1: "waiting", 2: "running or ready to run", 3: "waiting for the kernel"}
 WAITING = (1, 3)
 FRAMES_MAX = 32
 POINTERS_BEFORE_PROMISE = 2
