@@ -5,10 +5,9 @@
 #include <runnel/select.hpp>
 #include <runnel/time.hpp>
 
-#include <poll.h>
-
 #include <thread>
 
+#include "support/driven.hpp"
 #include "support/level.hpp"
 #include "support/runtimes.hpp"
 
@@ -43,15 +42,6 @@ rn::task<long> total(rn::receiver<int> in) {
     co_return sum;
 }
 
-/// A loop that sleeps until there is something to do.
-template <class Done>
-void drive_until(rn::driven_runtime& tasks, Done done) {
-    for (tasks.poll(); !done(); tasks.poll()) {
-        pollfd shown{tasks.poll_fd(), POLLIN, 0};
-        ::poll(&shown, 1, -1);
-    }
-}
-
 long sum_to(long n) { return n * (n + 1) / 2; }
 }
 
@@ -82,7 +72,7 @@ TEST_CASE("two runtimes: one of them runs in the loop of this thread, which slee
             here.spawn([](rn::receiver<int> from,
                           long& into) -> rn::task<> { into = co_await total(std::move(from)); },
                        std::move(result), rn::borrow(sum));
-            drive_until(here, [&] { return sum != 0; });
+            support::drive_until(here, [&] { return sum != 0; });
             CHECK(sum == sum_to(count));
         }
     }

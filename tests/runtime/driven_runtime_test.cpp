@@ -5,36 +5,25 @@
 #include <runnel/sync.hpp>
 #include <runnel/time.hpp>
 
-#include <poll.h>
-
 #include <atomic>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "support/dies.hpp"
+#include "support/driven.hpp"
 #include "support/level.hpp"
 #include "support/runtimes.hpp"
 
 namespace rn = runnel;
 using namespace std::chrono_literals;
 using support::dies;
+using support::drive_until;
+using support::readable;
 
 namespace {
 
 constexpr auto never = std::chrono::nanoseconds::max();
-
-bool readable(const rn::driven_runtime& tasks, int at_most_ms = 0) {
-    pollfd shown{tasks.poll_fd(), POLLIN, 0};
-    while (::poll(&shown, 1, at_most_ms) < 0) {}  // EINTR
-    return shown.revents != 0;
-}
-
-/// The loop of a program that watches the descriptor and nothing else: a lost wake-up is for ever.
-template <class Done>
-void drive_until(rn::driven_runtime& tasks, Done done) {
-    for (tasks.poll(); !done(); tasks.poll()) readable(tasks, -1);
-}
 
 /// Both drivers, where there are both.
 template <class F>
