@@ -1,15 +1,22 @@
 #!/usr/bin/env bash
 # unit: configures, builds and runs the test programs in one configuration.
 #
-#   tests/support/unit.sh CONFIG [NAME]     CONFIG is {gcc,clang}-{O0,O1,O2,O3,asan,asan-O0,asan-O2,tsan,tsan-O0}
+#   tests/support/unit.sh CONFIG[:PROGRAM,...] [NAME]
 #
+# CONFIG is {gcc,clang}-{O0,O1,O2,O3,asan,asan-O0,asan-O2,tsan,tsan-O0}, PROGRAM one of meson_options.txt's test_programs.
 # Ends with "N passed, N failed", counted in test cases. NAME runs only the cases whose name contains it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-config=$1 name=${2-}
+config=${1%%:*} name=${2-} programs=
+[[ $1 != *:* ]] || programs=${1#*:}
 folder=build/$config
 
-options=(--werror -Ddefault_library=static -Dtests=enabled -Dexamples=enabled)
+options=(--werror -Ddefault_library=static -Dtests=enabled)
+[[ -z $programs ]] || options+=("-Dtest_programs=$programs")
+case $programs in
+    '' | *examples*) options+=(-Dexamples=enabled) ;;
+    *) options+=(-Dexamples=disabled) ;;
+esac
 arguments=-g1 # lines, for the sanitizers' reports; more costs much time and is for debuggers
 case ${config#*-} in
     O0) ;;
