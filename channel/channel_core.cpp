@@ -7,13 +7,14 @@
 //   3  there is room: move the value to the end of the ring;
 //   4  else queue up, or do what the channel's overflow says (overflow.cpp).
 // Receive
-//   1  the ring has a value: move the oldest out, and the value of the first sender that waits into the
-//      room that it leaves;
+//   1  the ring has a value: move the oldest out, and the value of the first sender that waits into its
+//      place;
 //   2  closed, and no place is held any more: say so;
 //   3  somebody waits to send: claim the first, move its value straight out of its frame;
 //   4  else queue up.
 // Reserve: takes a place of the ring for a value to come; see permits.cpp.
 // With capacity 0 the ring never has a value and never has room, and nothing else is different.
+// A try that would fail is mostly found out by a look without the lock (K6).
 // Close
 //   1  note the cause, then set the flag, once: nobody queues up any more;
 //   2  claim all that wait, at most 64 per hold of the lock, and let them run without it. Their slots
@@ -31,7 +32,12 @@
 //   K4  `refs` counts handles of any kind and is about memory only; `senders` and `receivers` are
 //       about closing. Every case belongs to a living end, so a core that goes has no waiters;
 //   K5  memory looks like a handle of a joint channel, its address and the mark, only while one is there
-//       (runtime/orphans.hpp counts them).
+//       (runtime/orphans.hpp counts them);
+//   K6  while the channel is *plain* (nobody ever asked for a place, nor changed the capacity, nor was memory wanting)
+//       there is something to receive exactly when the ring has a value or, with capacity 0, a sender waits; and there
+//       is no room exactly when the ring is full or, with capacity 0, no receiver waits. This is so at every moment,
+//       also while the lock is held: who takes a value and puts one in its place exchange()s them. Being closed and not
+//       being plain are for ever, and looked at last, so they were not so at the moment of the first look.
 //
 // Not taken: a lock-free ring (Vyukov) or cells (Kotlin): within 5 % of this one in coroutine channels,
 // where the wake-ups are what costs, and each cancelled waiter is a special case.
@@ -64,6 +70,13 @@ std::size_t length_of(const wait_list& waiting) noexcept {
 }
 }
 
+/// Of a channel that grows. Without memory it is as full: senders wait, maybe with nothing in the ring.
+bool channel_core::make_room(std::size_t values) noexcept {
+    if (ring_.grow(values)) return true;
+    plain_ = false;
+    return false;
+}
+
 inline bool channel_core::send_now(send_case& sender, late_wake& wake) noexcept {
     if (closed()) return true;
     if (wait_node* receiver = claim_first(receivers_waiting, wake)) {
@@ -78,17 +91,26 @@ inline bool channel_core::send_now(send_case& sender, late_wake& wake) noexcept 
     return true;
 }
 
-/// Into the room that a value has left. Apart, because it needs more registers than what mostly happens.
-[[gnu::noinline]] void channel_core::move_up(late_wake& wake) noexcept {
+/// Step 1 of a receive while somebody waits to send. Apart, because it needs more registers than what mostly happens.
+[[gnu::noinline]] void channel_core::pop_and_move_up(wait_node& receiver, late_wake& wake) noexcept {
+    wait_node* const next = plain_ && !closed() ? claim_first(senders_waiting, wake) : nullptr;
+    if (next != nullptr) return exchange(receiver, *next);
+    pop(receiver);
+    move_up(wake);
+}
+
+/// Into the room that a value, or a place that was held, has left.
+void channel_core::move_up(late_wake& wake) noexcept {
     if (closed() || !has_room()) return;
     if (wait_node* next = claim_first(senders_waiting, wake)) let_in(*next);
 }
 
 inline bool channel_core::recv_now(wait_node& receiver, late_wake& wake) noexcept {
     if (ring_.count() > 0) {
-        pop(receiver);
-        if (!senders_waiting.empty()) [[unlikely]]
-            move_up(wake);
+        if (senders_waiting.empty()) [[likely]]
+            pop(receiver);
+        else
+            pop_and_move_up(receiver, wake);
         return true;
     }
     if (drained()) return true;
@@ -102,6 +124,19 @@ inline bool channel_core::recv_now(wait_node& receiver, late_wake& wake) noexcep
 bool send_case::try_now(late_wake& wake) noexcept { return core_->send_now(*this, wake); }
 bool recv_case::try_now(late_wake& wake) noexcept { return core_->recv_now(node_, wake); }
 
+// --- A look without the lock ---------------------------------------------------------------------
+
+bool channel_core::surely_empty() const noexcept {
+    const bool nothing = capacity_ == 0 ? senders_waiting.looks_empty() : ring_.look_at_count() == 0;
+    return nothing && !closed() && plain_;
+}
+
+bool channel_core::surely_full() const noexcept {
+    const bool no_room =
+        capacity_ == 0 ? receivers_waiting.looks_empty() : ring_.look_at_count() == capacity_;
+    return no_room && !closed() && plain_ && settings_.when_full == overflow::wait;
+}
+
 // --- Another capacity --------------------------------------------------------------------------
 
 /// All under one hold of the lock: a channel that has no places has nobody that waits for one.
@@ -112,6 +147,7 @@ void channel_core::set_capacity(std::size_t capacity) {
         const std::lock_guard guard(lock);
         if (closed()) return;  // K2: what was set aside must stay where it is
         if (!settings_.grows && capacity != unbounded && !ring_.grow(capacity)) throw std::bad_alloc();
+        plain_ = false;
         capacity_ = capacity;
         tended_ = tended_ || capacity == unbounded;
         while (!senders_waiting.empty() && has_room()) {

@@ -54,6 +54,9 @@ wait_subject subject_of(const char* what, const channel_core* core, bool sends) 
     return subject;
 }
 
+bool surely_empty(const channel_core* core) noexcept { return core == nullptr || core->surely_empty(); }
+bool surely_full(const channel_core* core) noexcept { return core == nullptr || core->surely_full(); }
+
 errc why_not_at_once(const channel_core* core) noexcept {
     return core == nullptr || core->capacity() == 0 ? errc::no_receiver : errc::full;
 }

@@ -46,6 +46,9 @@ public:
     std::size_t capacity() const noexcept { return capacity_; }
     void set_capacity(std::size_t capacity);
     std::size_t len() noexcept;
+    /// K6. False: perhaps not.
+    bool surely_empty() const noexcept;
+    bool surely_full() const noexcept;
     channel_stats stats() noexcept;
     /// None are known of counted ends: the last one closes the channel.
     handles_of handles() const noexcept;
@@ -67,10 +70,13 @@ private:
     void hand_over(wait_node& from, wait_node& to) noexcept;
     void push(wait_node& from) noexcept;
     void pop(wait_node& to) noexcept;
+    void exchange(wait_node& to, wait_node& from) noexcept;
+    void pop_and_move_up(wait_node& receiver, late_wake& wake) noexcept;
     bool has_room() noexcept {
         const std::size_t taken = ring_.count() + reserved_;
-        return taken < capacity_ && (taken < ring_.room() || ring_.grow(taken + 1));
+        return taken < capacity_ && (taken < ring_.room() || make_room(taken + 1));
     }
+    bool make_room(std::size_t values) noexcept;
     void move_up(late_wake& wake) noexcept;
     void let_in(wait_node& claimed) noexcept;
     bool recv_past_reservers(wait_node& receiver, late_wake& wake) noexcept;
@@ -101,7 +107,8 @@ private:
     const channel_settings settings_;  // but for the capacity, which changes
     relaxed<std::size_t> capacity_;    // written under the lock
     const bool joint_;
-    bool tended_;  // it has a soft limit, or memory to give back: tend()
+    relaxed<bool> plain_ = true;  // K6; written under the lock
+    bool tended_;                 // it has a soft limit, or memory to give back: tend()
     bool above_soft_limit_ = false;
     std::atomic<bool> closed_{false};
     relaxed<std::uint32_t> senders_ = 0;  // written under the lock; dumps look without
@@ -146,6 +153,13 @@ inline void channel_core::push(wait_node& from) noexcept {
     from.slot = nullptr;
     ++sent_;
     if (ring_.count() > high_water_) high_water_ = ring_.count();
+}
+
+inline void channel_core::exchange(wait_node& to, wait_node& from) noexcept {
+    ring_.exchange(to.slot, from.slot, count_and_look_at_clock());
+    to.slot = from.slot = nullptr;
+    ++sent_;
+    count(&channel_totals::taken);
 }
 
 inline void channel_core::pop(wait_node& to) noexcept {

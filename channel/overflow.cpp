@@ -51,10 +51,11 @@ void channel_core::drop_newest(send_case& sender) noexcept {
 void channel_core::drop_oldest(send_case& sender) noexcept {
     void* const spare = ring_.count() != 0 ? take_spare() : nullptr;
     if (spare == nullptr) return drop_newest(sender);
-    ring_.pop(spare);
-    push(sender.node_);
+    ring_.exchange(spare, sender.node_.slot, count_and_look_at_clock());
+    sender.node_.slot = nullptr;
     sender.spare_ = spare;
     sender.fate_ = send_fate::oldest;
+    ++sent_;
     ++dropped_;
 }
 

@@ -48,6 +48,7 @@ bool channel_core::reserve_now(wait_node& holder) noexcept {
         holder.slot = &there_are_none;
         return true;
     }
+    plain_ = false;
     if (!has_room()) return settings_.when_full != overflow::wait;
     let_in(holder);
     return true;
@@ -67,7 +68,7 @@ bool channel_core::recv_past_reservers(wait_node& receiver, late_wake& wake) noe
         wait_node& each = *node;
         node = each.next;
         if (waits_for_a_place(each)) continue;
-        assert(reserved_ >= capacity_ && "K1");
+        assert((reserved_ >= capacity_ || !plain_) && "K1");
         senders_waiting.remove(each);
         if (!claim(each, wake)) continue;
         hand_over(each, receiver);

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include <runnel/detail/channel_core.hpp>
+#include <runnel/detail/published.hpp>
 
 namespace runnel::detail {
 
@@ -47,27 +48,34 @@ public:
     }
 
     std::size_t count() const noexcept { return count_; }
+    /// Without the lock: at this moment.
+    std::size_t look_at_count() const noexcept { return count_.look(); }
     std::size_t room() const noexcept { return room_; }
 
     void push(void* from, std::uint32_t now) noexcept {
         assert(count_ < room_);
-        const std::size_t at = wrapped(head_ + count_);
-        type_.move(cell(at), from);
-        times()[at] = now;
-        ++count_;
+        put(wrapped(head_ + count_), from, now);
+        count_ = count_ + 1;
     }
     /// Moves the oldest out.
     void pop(void* to) noexcept {
         assert(count_ > 0);
-        std::byte* const oldest = cell(head_);
-        type_.move(to, oldest);
-        type_.destroy(oldest);
-        head_ = wrapped(head_ + 1);
-        --count_;
+        take(to);
+        count_ = count_ - 1;
+    }
+    /// Both at once, the oldest first: count() does not change, not for a moment.
+    void exchange(void* to, void* from, std::uint32_t now) noexcept {
+        assert(count_ > 0);
+        take(to);
+        put(wrapped(head_ + count_ - 1), from, now);
     }
     /// For values that nobody will receive: the ring is empty from now on, and aside(0) to aside(n - 1) are theirs who
     /// asked, until it is used again. Returns n.
-    std::size_t set_aside() noexcept { return std::exchange(count_, 0); }
+    std::size_t set_aside() noexcept {
+        const std::size_t all = count_;
+        count_ = 0;
+        return all;
+    }
     void* aside(std::size_t index) const noexcept { return cell(wrapped(head_ + index)); }
 
     /// When the oldest came.
@@ -104,6 +112,17 @@ private:
     }
     std::size_t wrapped(std::size_t index) const noexcept { return index < room_ ? index : index - room_; }
 
+    void put(std::size_t at, void* from, std::uint32_t now) noexcept {
+        type_.move(cell(at), from);
+        times()[at] = now;
+    }
+    void take(void* to) noexcept {
+        std::byte* const oldest = cell(head_);
+        type_.move(to, oldest);
+        type_.destroy(oldest);
+        head_ = wrapped(head_ + 1);
+    }
+
     void move_to(std::byte* larger, std::size_t room) noexcept {
         auto* const new_times = reinterpret_cast<std::uint32_t*>(larger + times_at(type_, room));
         for (std::size_t i = 0; i < count_; ++i) {
@@ -122,7 +141,7 @@ private:
     std::byte* cells_;
     std::size_t room_;
     std::size_t head_ = 0;
-    std::size_t count_ = 0;
+    published<std::size_t> count_ = 0;
     std::byte* const first_;
     const std::size_t first_room_;
 };

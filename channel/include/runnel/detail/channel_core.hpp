@@ -58,6 +58,11 @@ wait_subject subject_of(const char* what, const channel_core* core, bool sends) 
 /// Why a send would have to wait: errc::full, or no_receiver when there is no room at all.
 errc why_not_at_once(const channel_core* core) noexcept;
 
+/// Is there certainly nothing to receive at this moment, or no room? False: perhaps. Also of a nil channel.
+/// Threads: any. Cost: a few loads, no lock.
+bool surely_empty(const channel_core* core) noexcept;
+bool surely_full(const channel_core* core) noexcept;
+
 /// Is it worth while to copy or build a value for it? False for a nil channel and a closed one.
 bool may_take_more(const channel_core* core) noexcept;
 

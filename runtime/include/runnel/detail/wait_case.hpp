@@ -18,6 +18,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "published.hpp"
+
 namespace runnel::detail {
 
 struct task_block;
@@ -46,21 +48,29 @@ struct wait_node {
     bool linked() const noexcept { return prev != this; }
 };
 
-/// FIFO of nodes. Guarded by the lock of the object that has it.
+/// FIFO of nodes. Guarded by the lock of the object that has it; whether it is empty may be looked at without.
 class wait_list {
 public:
     bool empty() const noexcept { return head_ == nullptr; }
     wait_node* front() const noexcept { return head_; }
+    /// Without the lock: at this moment.
+    bool looks_empty() const noexcept { return head_.look() == nullptr; }
 
     void push_back(wait_node& node) noexcept {
         node.next = nullptr;
         node.prev = tail_;
-        (tail_ != nullptr ? tail_->next : head_) = &node;
+        if (tail_ != nullptr)
+            tail_->next = &node;
+        else
+            head_ = &node;
         tail_ = &node;
     }
 
     void remove(wait_node& node) noexcept {
-        (node.prev != nullptr ? node.prev->next : head_) = node.next;
+        if (node.prev != nullptr)
+            node.prev->next = node.next;
+        else
+            head_ = node.next;
         (node.next != nullptr ? node.next->prev : tail_) = node.prev;
         node.prev = &node;
     }
@@ -83,7 +93,7 @@ public:
     }
 
 private:
-    wait_node* head_ = nullptr;
+    published<wait_node*> head_ = nullptr;
     wait_node* tail_ = nullptr;
 };
 
