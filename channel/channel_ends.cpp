@@ -11,6 +11,18 @@ void send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     core_->senders_waiting.enlist(node_, task, ticket);
 }
 
+/// Of an emplace: where its channel was made.
+sent send_case::fail(std::error_code error) noexcept {
+    const bool known = at_.line() != 0 || core_ == nullptr;
+    return sent(error, known ? at_ : core_->made.made_at());
+}
+
+void count_overlooked_send(std::source_location at) noexcept {
+    // relaxed: as in `counted`. It is never taken back.
+    if (counters_open.load(std::memory_order_relaxed) != 0)
+        count_made(counted_kind::overlooked_send, at, nullptr);
+}
+
 bool send_case::delist() noexcept { return core_->senders_waiting.delist(node_); }
 
 bool closed_case::try_now(late_wake&) noexcept { return core_->closed(); }

@@ -108,7 +108,7 @@ void channel_core::tell(send_case& sender) noexcept {
 
 sent send_case::settle_fate() noexcept {
     core_->tell(*this);
-    if (fate_ == send_fate::full) return errc::full;
-    return went_through() ? sent() : sent(why());
+    if (fate_ == send_fate::full) return fail(errc::full);
+    return went_through() ? sent() : fail(why());
 }
 }

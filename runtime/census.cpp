@@ -152,7 +152,8 @@ static std::string place_and_label(std::source_location at, const char* label) {
 }
 
 void left_objects::add(counted_kind what, std::source_location at, const char* label) {
-    ++counts_[{what, "made " + place_and_label(at, label)}];
+    const char* const did = what == counted_kind::overlooked_send ? "" : "made ";
+    ++counts_[{what, did + place_and_label(at, label)}];
 }
 
 void left_objects::add_task(const task_block& task) {
@@ -165,13 +166,22 @@ void left_objects::add_task(const task_block& task) {
 }
 
 std::string left_objects::text(const char* indent) const {
-    constexpr const char* names[] = {"task",  "ended task", "context",  "channel",
-                                     "timer", "ticker",     "listener", "socket"};
+    constexpr const char* names[][2] = {
+        {"task", "tasks"},
+        {"ended task", "ended tasks"},
+        {"context", "contexts"},
+        {"channel", "channels"},
+        {"timer", "timers"},
+        {"ticker", "tickers"},
+        {"listener", "listeners"},
+        {"socket", "sockets"},
+        {"failed send whose result nobody looked at,", "failed sends whose results nobody looked at,"},
+    };
     std::string text;
     for (const auto& [key, count] : counts_) {
         const auto& [what, where] = key;
-        text += indent + std::to_string(count) + " " + names[static_cast<std::size_t>(what)] +
-                (count == 1 ? " " : "s ") + where + "\n";
+        const char* const name = names[static_cast<std::size_t>(what)][count == 1 ? 0 : 1];
+        text += indent + std::to_string(count) + " " + name + " " + where + "\n";
     }
     return text;
 }

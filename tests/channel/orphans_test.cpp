@@ -25,7 +25,7 @@ rn::task<> receive_all(rn::channel<int> from) {
         if (!next) co_return;
     }
 }
-rn::task<> send_one(rn::channel<int> to) { (void)co_await to.send(1); }
+rn::task<> send_one(rn::channel<int> to) { (co_await to.send(1)).ignore(); }
 rn::task<> receive_by_reference(const rn::channel<int>& from) { (void)co_await from.recv(); }
 
 template <class Main>

@@ -167,7 +167,7 @@ public:
         [[clang::lifetimebound]] {
         static_assert(std::is_copy_constructible_v<T>,
                       "this T cannot be copied: send(rn::from(x)) moves it when it is sent");
-        return detail::owned_send<T>(target(at), value);
+        return detail::owned_send<T>(target(at), at, value);
     }
     /// The same without the copy: refers to `value` and moves from it when it is sent, and only then.
     [[nodiscard]] detail::lent_send send(
@@ -176,13 +176,13 @@ public:
         static_assert(!detail::breaks_in_await<T>,
                       "g++ destroys a braced aggregate in a co_await expression twice: "
                       "name it on the line before and send(rn::from(x)), or emplace its members");
-        return detail::lent_send(target(at), __builtin_addressof(value));
+        return detail::lent_send(target(at), __builtin_addressof(value), at);
     }
     /// The same for an object with a name, which stays the caller's when it is not sent.
     [[nodiscard]] detail::lent_send send(
         from<T> value, std::source_location at = std::source_location::current()) const noexcept
         [[clang::lifetimebound]] {
-        return detail::lent_send(target(at), __builtin_addressof(value.get()));
+        return detail::lent_send(target(at), __builtin_addressof(value.get()), at);
     }
     /// Sends T(args…), built at the call unless the channel is closed already. Building runs outside
     /// the lock, so it may throw and take its time. When it is built but not sent it is destroyed: what
@@ -190,7 +190,8 @@ public:
     template <class... Args>
     [[nodiscard]] detail::owned_send<T> emplace(Args&&... args) const [[clang::lifetimebound]] {
         static_assert(std::is_constructible_v<T, Args...>, "emplace: no T can be made from these arguments");
-        return detail::owned_send<T>(target(std::source_location::current()), std::forward<Args>(args)...);
+        return detail::owned_send<T>(target(std::source_location::current()), std::source_location(),
+                                     std::forward<Args>(args)...);
     }
 
     /// Sends without waiting, if somebody waits for it or there is room.
@@ -249,7 +250,7 @@ private:
     result<> lend_once(T& value, std::source_location at) const noexcept {
         detail::channel_core* const core = target(at);
         if (detail::surely_full(core)) return detail::why_not_at_once(core);
-        return once(detail::lent_send(core, __builtin_addressof(value)), core);
+        return once(detail::lent_send(core, __builtin_addressof(value), at), core);
     }
     template <class Send>
     static result<> once(Send op, const detail::channel_core* core) noexcept {

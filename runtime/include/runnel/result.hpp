@@ -201,11 +201,13 @@ concept has_error_member = requires(const T& t) {
 template <class T>
 concept holds_error = std::is_same_v<T, std::error_code> || gives_error<T> || has_error_member<T>;
 
-/// Its error; a false one when it is none.
+/// Its error; a false one when it is none. Of a result that notices whether anybody looks at it this is no look.
 template <holds_error T>
 std::error_code error_in(const T& value) noexcept {
     if constexpr (std::is_same_v<T, std::error_code>)
         return value;
+    else if constexpr (requires { value.unseen_error(); })
+        return value.unseen_error();
     else if constexpr (has_error_member<T>)
         return value.error;
     else if constexpr (requires {

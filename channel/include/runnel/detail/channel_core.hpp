@@ -18,8 +18,11 @@
 #include <new>
 #include <runnel/detail/wait_case.hpp>
 #include <runnel/result.hpp>
+#include <source_location>
 #include <system_error>
 #include <utility>
+
+#include "sent.hpp"
 
 namespace runnel::detail {
 
@@ -91,12 +94,6 @@ private:
     friend class channel_core;
 };
 
-/// What a send gives: sent, or why not. Unlike other results without a value it must not be overlooked.
-class [[nodiscard]] sent : public result<> {
-public:
-    using result<>::result;
-};
-
 /// What a send has brought about: V3.
 enum class send_fate : unsigned char {
     plain,
@@ -115,8 +112,10 @@ public:
     wait_subject subject() const noexcept final { return subject_of("to send", core_, true); }
     const char* done(const late_wake& wake) const noexcept final;
 
+    sent fail(std::error_code error) noexcept;
+
 protected:
-    using channel_case::channel_case;
+    send_case(channel_core* core, std::source_location at) noexcept : channel_case(core), at_(at) {}
     /// A value that was sent is not there to be sent again, so then it is as of a nil channel.
     void spend() noexcept {
         fate_ = send_fate::plain;
@@ -125,14 +124,16 @@ protected:
     sent how_it_went() noexcept {
         if (fate_ != send_fate::plain) [[unlikely]]
             return settle_fate();
-        return went_through() ? sent() : sent(why());
+        return went_through() ? sent() : fail(why());
     }
+
+    std::source_location at_;  // of an emplace unknown
 
 private:
     friend class channel_core;
     sent settle_fate() noexcept;
 
-    void* spare_ = nullptr;  // what was dropped
+    void* spare_ = nullptr;    // what was dropped
     send_fate fate_ = send_fate::plain;
 };
 

@@ -21,10 +21,13 @@ namespace runnel::detail {
 
 class [[nodiscard]] lent_send final : public single_case<lent_send, sent, send_case> {
 public:
-    lent_send(channel_core* core, void* value) noexcept : single_case(core) { node_.slot = value; }
-    lent_send(lent_send&& other) noexcept : lent_send(other.core_, other.node_.slot) {}
+    lent_send(channel_core* core, void* value, std::source_location at) noexcept : single_case(core, at) {
+        node_.slot = value;
+    }
+    lent_send(lent_send&& other) noexcept : lent_send(other.core_, other.node_.slot, other.at_) {}
     lent_send& operator=(lent_send&& other) noexcept { return made_anew(*this, std::move(other)); }
 
+    using send_case::fail;
     sent complete(unsigned) noexcept { return how_it_went(); }
     void again() noexcept { spend(); }
 };
@@ -35,11 +38,12 @@ class [[nodiscard]] owned_send final : public single_case<owned_send<T>, sent, s
 
 public:
     template <class... Args>
-    explicit owned_send(channel_core* core, Args&&... args) : base(core), built_(may_take_more(core)) {
+    owned_send(channel_core* core, std::source_location at, Args&&... args)
+        : base(core, at), built_(may_take_more(core)) {
         node_.slot = __builtin_addressof(value_);
         if (built_) ::new (node_.slot) T(std::forward<Args>(args)...);
     }
-    owned_send(owned_send&& other) noexcept : base(other.core_), built_(other.built_) {
+    owned_send(owned_send&& other) noexcept : base(other.core_, other.at_), built_(other.built_) {
         node_.slot = __builtin_addressof(value_);
         if (built_) move_element<T>(node_.slot, __builtin_addressof(other.value_));
     }
@@ -48,6 +52,7 @@ public:
         if (built_) value_.~T();
     }
 
+    using send_case::fail;
     sent complete(unsigned) noexcept { return this->how_it_went(); }
     void again() noexcept { this->spend(); }
 

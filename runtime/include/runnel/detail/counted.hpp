@@ -26,7 +26,8 @@ enum class counted_kind : unsigned char {
     timer,
     ticker,
     listener,
-    socket
+    socket,
+    overlooked_send
 };
 
 /// How many count at present: runtimes, simulations, regions of tests.

@@ -1,0 +1,132 @@
+// A send that failed, whose result nobody looked at, is told by leak checks: its value may be lost.
+#include <doctest/doctest.h>
+#include <runnel/channel.hpp>
+#include <runnel/context.hpp>
+#include <runnel/runtime.hpp>
+#include <runnel/select.hpp>
+#include <runnel/select_any.hpp>
+#include <runnel/task.hpp>
+#include <runnel/testing.hpp>
+#include <runnel/testing_leaks.hpp>
+#include <runnel/time.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/runtimes.hpp"
+
+namespace rn = runnel;
+namespace testing = runnel::testing;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// What a simulation says of a task that does this to a channel, which is closed.
+template <class Act>
+std::string told_of(Act act) {
+    const auto run = testing::simulate(testing::options(), [&]() -> rn::task<> {
+        const rn::channel<std::string> closed(0);
+        closed.close();
+        co_await act(closed);
+    });
+    CHECK((run.ok() || run.kind() == testing::failure::leak));
+    return run.what();
+}
+
+std::string overlooked_at(unsigned line) {
+    return "    1 failed send whose result nobody looked at, at overlooked_test.cpp:" + std::to_string(line) +
+           "\n";
+}
+bool contains(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
+
+TEST_CASE("overlooked: a send into a closed channel is told with its place") {
+    unsigned line = 0;
+    const std::string told = told_of([&](const rn::channel<std::string>& to) -> rn::task<> {
+        line = __LINE__ + 1;
+        (void)co_await to.send("lost");
+    });
+    CHECK_MESSAGE(contains(told, overlooked_at(line)), told);
+}
+
+TEST_CASE("overlooked: as often as it happened") {
+    const std::string told = told_of([](const rn::channel<std::string>& to) -> rn::task<> {
+        for (int i = 0; i < 3; ++i) (void)co_await to.send("lost");
+    });
+    CHECK_MESSAGE(contains(told, "    3 failed sends whose results nobody looked at, at "), told);
+}
+
+TEST_CASE("overlooked: of an emplace the place is that of its channel") {
+    unsigned line = 0;
+    const auto run = testing::simulate(testing::options(), [&]() -> rn::task<> {
+        line = __LINE__ + 1;
+        const rn::channel<std::string> closed(0);
+        closed.close();
+        (void)co_await closed.emplace(3U, 'x');
+    });
+    CHECK_MESSAGE(contains(run.what(), overlooked_at(line)), run.what());
+}
+
+TEST_CASE("overlooked: also when the send was cancelled") {
+    const auto run = testing::simulate(testing::options(), []() -> rn::task<> {
+        const rn::channel<int> to(0);
+        auto over = rn::with_cancel(rn::background());
+        over.cancel();
+        (void)co_await rn::with_context(over.ctx, to.send(1));
+    });
+    CHECK_MESSAGE(contains(run.what(), "failed send"), run.what());
+}
+
+TEST_CASE("overlooked: also in the result of a select, or of a limit") {
+    const std::string of_select = told_of([](const rn::channel<std::string>& to) -> rn::task<> {
+        const auto done = co_await rn::select(to.send("lost"), rn::sleep_for(1h));
+        CHECK(done.index() == 0);
+    });
+    CHECK_MESSAGE(contains(of_select, "failed send"), of_select);
+    const std::string of_limit = told_of([](const rn::channel<std::string>& to) -> rn::task<> {
+        (void)co_await rn::with_timeout(1s, to.send("lost"));
+    });
+    CHECK_MESSAGE(contains(of_limit, "failed send"), of_limit);
+}
+
+TEST_CASE("overlooked: who has looked may go on, and who says ignore()") {
+    const std::string told = told_of([](const rn::channel<std::string>& to) -> rn::task<> {
+        const auto tested = co_await to.send("lost");
+        CHECK(!tested);
+        const auto asked = co_await to.send("lost");
+        CHECK(asked.error() == rn::errc::closed);
+        const rn::result<> as_any_other = co_await to.send("lost");
+        CHECK(as_any_other.error() == rn::errc::closed);
+        auto moved = co_await to.send("lost");
+        const auto here = std::move(moved);
+        CHECK(!here.has_value());
+        (co_await to.send("lost")).ignore();
+        const auto done = co_await rn::select(to.send("lost"), rn::sleep_for(1h));
+        CHECK(!done.get<0>());
+    });
+    CHECK_MESSAGE(told.empty(), told);
+}
+
+TEST_CASE("overlooked: a send that went well need not be looked at") {
+    const auto run = testing::simulate(testing::options(), []() -> rn::task<> {
+        const rn::channel<int> to(1);
+        (void)co_await to.send(1);
+        CHECK(*to.try_recv() == 1);
+    });
+    CHECK_MESSAGE(run.ok(), run.what());
+}
+
+TEST_CASE("overlooked: a region of a test on threads tells it too") {
+    const testing::leak_region here;
+    unsigned line = 0;
+    rn::run(support::workers(2), [&]() -> rn::task<> {
+        const rn::channel<int> closed(0);
+        closed.close();
+        line = __LINE__ + 1;
+        (void)co_await closed.send(1);
+    });
+    CHECK_MESSAGE(contains(here.left(), overlooked_at(line).substr(2)), here.left());
+}
+}
