@@ -87,6 +87,11 @@ std::size_t broadcast_sender_end::receivers(std::source_location at) const noexc
     const broadcast_core* const to = core(at);
     return to != nullptr ? to->receivers() : 0;
 }
+broadcast_stats broadcast_sender_end::stats(std::source_location at) const noexcept {
+    broadcast_core* const of = core(at);
+    return of != nullptr ? of->stats() : broadcast_stats();
+}
+
 std::size_t broadcast_sender_end::capacity(std::source_location at) const noexcept {
     const broadcast_core* const to = core(at);
     return to != nullptr ? to->capacity() : 0;

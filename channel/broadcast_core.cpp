@@ -60,6 +60,7 @@ bool broadcast_core::take(broadcast_subscription& from, broadcast_recv_case& int
     if (from.how == slow_receiver::latest) number = limit - 1;
     into.missed_ = number - from.position;
     from.missed += into.missed_;
+    missed_ += into.missed_;
     from.position = number + 1;
     place& here = place_of(number);
     if (from.how == slow_receiver::wait) --here.awaited;
@@ -141,8 +142,10 @@ void broadcast_core::end_at(broadcast_subscription& one, std::uint64_t end, std:
 /// Message `number` is being overwritten: the strict ones that have not had it are closed (step 3 of Send).
 void broadcast_core::disconnect_behind(std::uint64_t number) noexcept {
     for (broadcast_subscription* each = others_.first(); each != nullptr; each = each->next)
-        if (each->how == slow_receiver::disconnect && each->position <= number && number < each->end)
+        if (each->how == slow_receiver::disconnect && each->position <= number && number < each->end) {
             end_at(*each, each->position, errc::lagged);
+            ++disconnected_;
+        }
 }
 
 void broadcast_core::unsubscribe(broadcast_subscription& one) noexcept {
@@ -243,6 +246,24 @@ std::uint64_t broadcast_core::lag_of(const broadcast_subscription& one) noexcept
 std::uint64_t broadcast_core::missed_by(const broadcast_subscription& one) noexcept {
     const std::lock_guard guard(lock);
     return one.missed;
+}
+
+broadcast_stats broadcast_core::stats() noexcept {
+    broadcast_stats all;
+    const std::lock_guard guard(lock);
+    all.sent = sent_;
+    all.kept = static_cast<std::size_t>(sent_ - oldest());
+    all.missed = missed_;
+    all.disconnected = disconnected_;
+    all.waiting_senders = senders_waiting.length();
+    all.senders = senders_;
+    all.receivers = receivers_;
+    for (const subscriptions* list : {&attended_, &others_})
+        for (const broadcast_subscription* each = list->first(); each != nullptr; each = each->next) {
+            all.waiting_receivers += each->waiting.length();
+            all.longest_lag = std::max(all.longest_lag, limit_of(*each) - each->position);
+        }
+    return all;
 }
 
 // --- Its life ----------------------------------------------------------------------------------------

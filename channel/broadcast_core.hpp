@@ -36,7 +36,7 @@
 //   A6  `refs` counts senders and subscriptions, and is about memory only. Every case belongs to a living end, so a
 //       core that goes has no waiters.
 //
-// Values are shared, one allocation for each message, and copied by who receives. Not taken: values in the ring itself,
+// Values are shared, one piece of memory for each message, and copied by who receives. Not taken: values in the ring itself,
 // copied under a lock of their place (Tokio): a copy that takes long keeps the sender waiting, which is what `lag` is
 // not to do, and one that throws does so in the lock; a requirement that copies do not throw: it refuses std::string.
 // Waking in complete() what has become ready in between, instead of claiming under the lock: it is simpler, but a
@@ -118,6 +118,7 @@ public:
     std::uint64_t kept_of(const broadcast_subscription& one) noexcept;
     std::uint64_t lag_of(const broadcast_subscription& one) noexcept;
     std::uint64_t missed_by(const broadcast_subscription& one) noexcept;
+    broadcast_stats stats() noexcept;
     std::uint32_t senders() const noexcept { return senders_; }
     std::uint32_t receivers() const noexcept { return receivers_; }
     std::uint32_t awaited_receivers() const noexcept { return awaited_; }
@@ -159,6 +160,8 @@ private:
     const counted counts_;
     const std::size_t capacity_;
     std::uint64_t sent_ = 0;
+    std::uint64_t missed_ = 0;
+    std::uint64_t disconnected_ = 0;
     subscriptions attended_;
     subscriptions others_;
     relaxed<std::uint32_t> senders_ = 0;  // written under the lock; dumps look without

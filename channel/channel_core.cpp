@@ -63,11 +63,6 @@ void claim_all(wait_list& waiting, winners& woken) noexcept {
 /// Do ends of this kind keep the channel open?
 bool counts(end_kind kind) noexcept { return kind == end_kind::sender || kind == end_kind::receiver; }
 
-std::size_t length_of(const wait_list& waiting) noexcept {
-    std::size_t count = 0;
-    for (const wait_node* node = waiting.front(); node != nullptr; node = node->next) ++count;
-    return count;
-}
 }
 
 /// Of a channel that grows. Without memory it is as full: senders wait, maybe with nothing in the ring.
@@ -313,8 +308,8 @@ channel_stats channel_core::stats() noexcept {
     all.dropped = dropped_;
     all.received = sent_ - dropped_ - all.items;
     if (all.items != 0) all.oldest_age_ms = (std::int64_t{now - ring_.oldest()} << age_shift) / 1'000'000;
-    all.waiting_senders = length_of(senders_waiting);
-    all.waiting_receivers = length_of(receivers_waiting);
+    all.waiting_senders = senders_waiting.length();
+    all.waiting_receivers = receivers_waiting.length();
     all.senders = senders_;
     all.receivers = receivers_;
     return all;

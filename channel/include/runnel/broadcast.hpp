@@ -26,7 +26,8 @@
 //   receivers get what was sent before, then the cause. Whoever waits always wakes. A default-made end is nil: never
 //   ready; one that was moved from is check()ed. Tasks that share one receiver take its messages in turn.
 //   The last `capacity` messages are kept until they are overwritten or the last end goes, whoever has had them: for
-//   subscribe(replay(n)). A message is one allocation, whatever the number of receivers.
+//   subscribe(replay(n)). A message is one piece of memory, whatever the number of
+//   receivers, which comes from where coroutine frames come from: in the long run nothing is allocated for it.
 //   T is as in a channel, and copied once for each receiver, by the receiver, without any lock. A broadcast of
 //   std::shared_ptr<const T> spares it that.
 //
@@ -63,6 +64,17 @@ public:
 
 private:
     std::size_t count_;
+};
+
+/// What a broadcast holds and has seen, at one moment.
+struct broadcast_stats {
+    std::uint64_t sent = 0;          // messages
+    std::size_t kept = 0;            // of them: those that are still there, for who is slower and for replay
+    std::uint64_t longest_lag = 0;   // how many messages the slowest receiver has not had
+    std::uint64_t missed = 0;        // by all receivers together, as their values have told
+    std::uint64_t disconnected = 0;  // receivers that were closed with errc::lagged
+    std::size_t waiting_senders = 0, waiting_receivers = 0;  // tasks
+    std::uint32_t senders = 0, receivers = 0;  // living ends; of receivers those that get what is sent now
 };
 
 /// What a receiver of a broadcast gets: a result<T>, and how many messages it lost right before.
@@ -138,6 +150,9 @@ public:
     /// How many receivers a message reaches that is sent at this moment. Threads: any.
     std::size_t receivers(std::source_location at = std::source_location::current()) const noexcept;
     std::size_t capacity(std::source_location at = std::source_location::current()) const noexcept;
+
+    /// What it holds and has seen. Threads: any. Cost: O(receivers and tasks that wait), under the lock.
+    broadcast_stats stats(std::source_location at = std::source_location::current()) const noexcept;
 
     /// Its name in dumps and traces, for all its ends. Nothing for a nil one. Threads: any.
     void label(literal text, std::source_location at = std::source_location::current()) const noexcept;
@@ -275,7 +290,8 @@ public:
     /// Cancellation  a cancel point on every call. A send that was cancelled sent nothing: `value` is untouched.
     /// Order         first come, first served among those that wait.
     /// Threads       any number at once. What was written before is visible after the recv() that gets it.
-    /// Cost          one allocation, one copy; O(receivers that wait) under one short lock.
+    /// Cost          memory for a message, as of a coroutine frame, and one copy; O(receivers that wait) under one
+    ///               short lock.
     [[nodiscard]] detail::broadcast_send send(
         const T& value, std::source_location at = std::source_location::current()) const {
         detail::broadcast_core* const to = core(at);

@@ -91,8 +91,8 @@ public:
     /// A new value in the place of the newest, made of `value` before anything is locked. Never waits.
     /// Returns  success; the cause of the close, and then nothing has changed.
     /// Throws   std::bad_alloc, or what making a T throws: nothing has changed.
-    /// Threads  any number at once, also outside a runtime. Cost: one allocation; O(tasks that wait), all claimed under
-    ///          one short lock.
+    /// Threads  any number at once, also outside a runtime.
+    /// Cost     memory as of a coroutine frame; O(tasks that wait), all claimed under one short lock.
     template <class U = T>
         requires std::constructible_from<T, U&&>
     result<> send(U&& value, std::source_location at = std::source_location::current()) const {

@@ -53,6 +53,11 @@ class wait_list {
 public:
     bool empty() const noexcept { return head_ == nullptr; }
     wait_node* front() const noexcept { return head_; }
+    std::size_t length() const noexcept {
+        std::size_t count = 0;
+        for (const wait_node* node = front(); node != nullptr; node = node->next) ++count;
+        return count;
+    }
     /// Without the lock: at this moment.
     bool looks_empty() const noexcept { return head_.look() == nullptr; }
 
