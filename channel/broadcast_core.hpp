@@ -36,9 +36,10 @@
 //   A6  `refs` counts senders and subscriptions, and is about memory only. Every case belongs to a living end, so a
 //       core that goes has no waiters.
 //
-// Values are shared, one piece of memory for each message, and copied by who receives. Not taken: values in the ring itself,
-// copied under a lock of their place (Tokio): a copy that takes long keeps the sender waiting, which is what `lag` is
-// not to do, and one that throws does so in the lock; a requirement that copies do not throw: it refuses std::string.
+// Values are shared, one piece of memory for each message, and copied by who receives. Not taken: values in the ring
+// itself, copied under a lock of their place (Tokio): a copy that takes long keeps the sender waiting, which is what
+// `lag` is not to do, and one that throws does so in the lock; a requirement that copies do not throw: it refuses
+// std::string.
 // Waking in complete() what has become ready in between, instead of claiming under the lock: it is simpler, but a
 // newcomer finds room while others wait, and whether it may take it is one more rule for the user.
 #pragma once

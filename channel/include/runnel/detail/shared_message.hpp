@@ -1,8 +1,8 @@
 // shared_message: a value on the heap that a ring and any number of receivers look at.
 //
 // It is filled before anybody else can see it and never changed after, so it is copied out of without a lock. Whoever
-// drops the last reference destroys the value: never under a lock. Its memory is of a coroutine frame's kind: worker and
-// receivers pass it around in their magazines, so that in the long run a message allocates nothing.
+// drops the last reference destroys the value: never under a lock. Its memory is as a coroutine frame's: workers pass
+// it around in their magazines, so that in the long run a message allocates nothing.
 //
 //   O1  empty or full; it is filled once, before it is shared;
 //   O2  `next` is for who has taken it out of its ring: it links those to be dropped when the lock is released.
