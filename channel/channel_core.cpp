@@ -43,6 +43,7 @@
 // where the wake-ups are what costs, and each cancelled waiter is a special case.
 #include <mutex>
 
+#include <runnel/detail/suspend.hpp>
 #include <runnel/detail/tracing.hpp>
 
 #include "core.hpp"
@@ -116,8 +117,29 @@ inline bool channel_core::recv_now(wait_node& receiver, late_wake& wake) noexcep
     return true;
 }
 
+// --- The cases of a wait: here, where what they do can be compiled into the wait ------------------
+
+wait_object* channel_case::object() noexcept { return core_; }
+
 bool send_case::try_now(late_wake& wake) noexcept { return core_->send_now(*this, wake); }
+
+void send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
+    core_->senders_waiting.enlist(node_, task, ticket);
+}
+
+bool send_case::delist() noexcept { return core_->senders_waiting.delist(node_); }
+
+bool send_case::suspend_alone(std::coroutine_handle<> awaiter) noexcept { return suspend_at(*this, awaiter); }
+
 bool recv_case::try_now(late_wake& wake) noexcept { return core_->recv_now(node_, wake); }
+
+void recv_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
+    core_->receivers_waiting.enlist(node_, task, ticket);
+}
+
+bool recv_case::delist() noexcept { return core_->receivers_waiting.delist(node_); }
+
+bool recv_case::suspend_alone(std::coroutine_handle<> awaiter) noexcept { return suspend_at(*this, awaiter); }
 
 // --- A look without the lock ---------------------------------------------------------------------
 

@@ -5,12 +5,6 @@ namespace runnel::detail {
 
 // --- The cases of a wait -------------------------------------------------------------------------
 
-wait_object* channel_case::object() noexcept { return core_; }
-
-void send_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
-    core_->senders_waiting.enlist(node_, task, ticket);
-}
-
 /// Of an emplace: where its channel was made.
 sent send_case::fail(std::error_code error) noexcept {
     const bool known = at_.line() != 0 || core_ == nullptr;
@@ -23,8 +17,6 @@ void count_overlooked_send(std::source_location at) noexcept {
         count_made(counted_kind::overlooked_send, at, nullptr);
 }
 
-bool send_case::delist() noexcept { return core_->senders_waiting.delist(node_); }
-
 bool closed_case::try_now(late_wake&) noexcept { return core_->closed(); }
 
 void closed_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
@@ -32,12 +24,6 @@ void closed_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
 }
 
 bool closed_case::delist() noexcept { return core_->closing_awaited.delist(node_); }
-
-void recv_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
-    core_->receivers_waiting.enlist(node_, task, ticket);
-}
-
-bool recv_case::delist() noexcept { return core_->receivers_waiting.delist(node_); }
 
 // --- What a trace calls it -----------------------------------------------------------------------
 

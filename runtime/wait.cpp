@@ -2,10 +2,12 @@
 #include <runnel/detail/wait.hpp>
 
 #include <cassert>
+#include <cstdlib>
 #include <new>
 
 #include <runnel/detail/check.hpp>
 #include <runnel/detail/operation.hpp>
+#include <runnel/detail/suspend.hpp>
 #include <runnel/detail/tracing.hpp>
 #include <runnel/result.hpp>
 #include "brake.hpp"
@@ -18,48 +20,6 @@ namespace runnel::detail {
 using namespace word_bits;
 
 namespace {
-/// Who runs the task that waits: what each wait asks first, and asks once, for the pointer is a thread's.
-worker_local& this_worker() noexcept {
-    worker_local* here = tls_worker;
-    if (here == nullptr || here->running == nullptr) [[unlikely]]
-        running_task();  // says what is wrong
-    return *here;
-}
-
-/// Nothing to wait for: go on, unless the budget of this resumption is used up (W3). A wait of very many cases is as
-/// much work as several.
-bool go_on(worker_local& here, unsigned code, std::coroutine_handle<> awaiter,
-           std::size_t cases = 1) noexcept {
-    task_block& task = *here.running;
-    end_unparked(task, code);
-    task.refused = 0;
-    here.budget -= 1 + static_cast<int>(cases / 128);
-    if (here.budget > 0) [[likely]]
-        return false;
-    task.leaf = awaiter;
-    schedule_back(task);
-    return true;
-}
-
-/// For dumps: what it waits at, and since when. Before arming.
-void note_wait(const worker_local& here, task_block& task, const void* at) noexcept {
-    task.waits_at.store(at, std::memory_order_relaxed);  // relaxed: published by the arming
-    task.waits_since = coarse_time(here.tick_time);
-}
-
-/// The same for a trace, too; not of an operation in the kernel, of which io tells more.
-void begin_wait(const worker_local& here, task_block& task, const void* at) noexcept {
-    note_wait(here, task, at);
-    if (here.traced != nullptr) [[unlikely]]
-        trace_wait(task);
-}
-
-/// For a trace, when a case has happened at once, before the waiter that it ended goes on.
-void note_done(const worker_local& here, wait_case& done, const late_wake& wake) noexcept {
-    if (here.traced != nullptr) [[unlikely]]
-        trace_done(done, wake);
-}
-
 bool parked(const task_block& task) noexcept {
     // acquire: pairs with the winner's CAS, which follows what it wrote into our slot.
     return (task.word.load(std::memory_order_acquire) & state_mask) == taken;
@@ -117,42 +77,28 @@ arming arm(task_block& task, std::uint64_t ticket, std::coroutine_handle<> await
 }
 
 bool suspend_one(wait_case& only, std::coroutine_handle<> awaiter) noexcept {
-    worker_local& here = this_worker();
-    task_block& task = *here.running;
-    if (!may_wait(task)) [[unlikely]]
-        return refuse(task, awaiter);
-    const std::uint64_t ticket = next_ticket(task);
-    wait_object* object = only.object();
-    if (object == nullptr) {
-        begin_wait(here, task, &only);
-        return arm(task, ticket, awaiter) != arming::cancelled;
-    }
-    object->lock.lock();
-    late_wake wake;
-    if (only.try_now(wake)) {
-        object->lock.unlock();
-        note_done(here, only, wake);
-        finish(wake);
-        return go_on(here, 0, awaiter);
-    }
-    only.enlist(task, ticket);
-    begin_wait(here, task, &only);
-    const arming how = arm(task, ticket, awaiter);
-    if (how != arming::parked) [[unlikely]]
-        only.delist();
-    object->lock.unlock();
-    return how != arming::cancelled;
+    return suspend_at(only, awaiter);
+}
+
+void no_task_runs() noexcept {
+    running_task();  // says what is wrong
+    std::abort();
+}
+
+/// Of a wait that did not end by its case.
+[[gnu::noinline]] static unsigned resume_refused(wait_case& only, task_block& task) {
+    wait_object* const object = parked(task) ? only.object() : nullptr;
+    if (object != nullptr) leave(only, *object);
+    return outcome_of(task);
 }
 
 unsigned resume_one(wait_case& only) {
     task_block& task = *this_worker().running;
-    if (parked(task)) {
-        // relaxed: parked() acquired.
-        const unsigned code = code_of(task.word.load(std::memory_order_relaxed));
-        wait_object* object = code == 0 ? nullptr : only.object();
-        if (object != nullptr) leave(only, *object);  // a winner has popped its node
-    }
-    return outcome_of(task);
+    // acquire: as in parked(). A winner has popped the node; and who did not park has none that is linked.
+    if (code_of(task.word.load(std::memory_order_acquire)) != 0) [[unlikely]]
+        return resume_refused(only, task);
+    task.refused = 0;
+    return 0;
 }
 
 namespace {

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cassert>
+#include <coroutine>
 #include <cstddef>
 #include <new>
 #include <runnel/detail/wait_case.hpp>
@@ -111,6 +112,7 @@ public:
     bool delist() noexcept final;
     wait_subject subject() const noexcept final { return subject_of("to send", core_, true); }
     const char* done(const late_wake& wake) const noexcept final;
+    bool suspend_alone(std::coroutine_handle<> awaiter) noexcept;
 
     sent fail(std::error_code error) noexcept;
 
@@ -133,7 +135,7 @@ private:
     friend class channel_core;
     sent settle_fate() noexcept;
 
-    void* spare_ = nullptr;    // what was dropped
+    void* spare_ = nullptr;  // what was dropped
     send_fate fate_ = send_fate::plain;
 };
 
@@ -182,6 +184,7 @@ public:
     bool delist() noexcept final;
     wait_subject subject() const noexcept final { return subject_of("to receive", core_, false); }
     const char* done(const late_wake& wake) const noexcept final;
+    bool suspend_alone(std::coroutine_handle<> awaiter) noexcept;
 
 protected:
     using channel_case::channel_case;

@@ -10,6 +10,7 @@
 //   complete(unsigned index)      case `index` of them has happened: the result
 //   fail(std::error_code)         the wait ended without: the result
 //   awaiter()                     for co_await alone: await_one, await_many
+//   suspend_alone(handle)         if it has a suspend_one() of its own, which does the same (suspend.hpp)
 //   again()                       if it would not be as new by itself: after complete(), for the next wait (select_any)
 //
 // Most are one case: single_case<Self, result_type> is all of that but complete(). What is waited for by its name, as a
@@ -67,7 +68,12 @@ public:
     await_one& operator=(const await_one&) = delete;
 
     bool await_ready() const noexcept { return false; }
-    bool await_suspend(std::coroutine_handle<> awaiter) noexcept { return suspend_one(op_, awaiter); }
+    bool await_suspend(std::coroutine_handle<> awaiter) noexcept {
+        if constexpr (requires { op_.suspend_alone(awaiter); })
+            return op_.suspend_alone(awaiter);
+        else
+            return suspend_one(op_, awaiter);
+    }
     typename Op::result_type await_resume() {
         const unsigned code = resume_one(op_);
         return code == 0 ? op_.complete(0) : op_.fail(wait_error(code));
