@@ -207,7 +207,7 @@ std::uint64_t runs_in_vain() {
 
 void check_site(const part& in, const std::vector<site>& all, const site& at) {
     INFO(at.name, " at line ", at.line);
-    support::watchdog::instance().allow(support::watchdog::limit() * (support::full() ? 10 : 1));
+    support::watchdog::instance().allow(support::watchdog::limit() * (support::level() == "short" ? 1 : 10));
     const row* const known = row_of(at);
     REQUIRE(known != nullptr);
     for (const order to : weaker_than(at)) {

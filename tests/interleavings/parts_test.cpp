@@ -25,7 +25,7 @@ std::uint64_t runs(std::uint64_t short_form, std::uint64_t full_form) {
 
 /// Each search has a test's time for itself.
 void allow_time() {
-    support::watchdog::instance().allow(support::watchdog::limit() * (support::full() ? 10 : 1));
+    support::watchdog::instance().allow(support::watchdog::limit() * (support::level() == "short" ? 1 : 10));
 }
 
 template <class Make>

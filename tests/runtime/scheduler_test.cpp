@@ -67,7 +67,7 @@ rn::task<> plays(unsigned worker, token& mine, token& yours, long rounds) {
 }
 
 TEST_CASE("scheduler: a token goes to and fro between two workers, and no wake-up is lost") {
-    support::watchdog::instance().allow(support::watchdog::limit() * (support::full() ? 20 : 1));
+    support::watchdog::instance().allow(support::watchdog::limit() * (support::level() == "short" ? 1 : 20));
     const long rounds = support::scaled(support::sanitized ? 20'000L : 100'000L, 10'000'000L);
     for (const rn::options& how : support::on_each_driver(2)) {
         token left, right;

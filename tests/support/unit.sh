@@ -56,7 +56,7 @@ ninja -C "$folder" -j "${RUNNEL_JOBS:-$(nproc)}"
 
 test_options=(--no-rebuild --num-processes 2 --print-errorlogs)
 [[ -z $name ]] || test_options+=(--test-args="'--test-case=*$name*'")
-[[ ${RUNNEL_TEST_LEVEL-} != full ]] || test_options+=(--timeout-multiplier 20)
+[[ ${RUNNEL_TEST_LEVEL-} != @(full|long) ]] || test_options+=(--timeout-multiplier 20)
 status=0
 [[ $config != gcc-@(O0|tsan-O0) ]] || python3 tests/support/frames.py "$folder" || status=$?
 meson test -C "$folder" "${test_options[@]}" || status=$?
