@@ -6,6 +6,7 @@
 #include <runnel/task.hpp>
 #include <runnel/time.hpp>
 
+#include <atomic>
 #include <barrier>
 #include <thread>
 
@@ -23,6 +24,11 @@ namespace {
 rn::task<> send_one(rn::sender<int> out, int value) {
     const auto sent = co_await out.send(value);
     static_cast<void>(sent);  // counted by who receives
+}
+
+void await_round(const std::atomic<int>& rounds, int wanted) {
+    for (int looks = 0; rounds.load() < wanted; ++looks)
+        if (looks > 10'000) std::this_thread::yield();
 }
 
 /// The lock of the channel, held: who wants it waits for ever.
@@ -103,6 +109,39 @@ TEST_CASE("try: the latest value is there while a later one takes its place") {
     }
     other.join();
     CHECK(missed == 0);
+}
+
+// The consumer that goes to sleep, and the producer that wakes it. What one has written, and what the other has sent, may
+// still be under way when each looks at the other's: with the lock never, so not without it either.
+TEST_CASE("try: who says that it sleeps and then finds nothing is seen by who sends") {
+    const int rounds = scaled(20'000, 300'000);
+    auto [out, in] = rn::make_channel<int>(1);
+    std::atomic<int> begun{0};
+    std::atomic<int> ended{0};
+    std::atomic<bool> sleeps{false};
+    bool found = false;
+    std::thread consumer([&] {
+        for (int i = 1; i <= rounds; ++i) {
+            await_round(begun, i);
+            sleeps.store(true);
+            found = static_cast<bool>(in.try_recv());
+            ended.store(i);
+        }
+    });
+    int lost = 0;
+    for (int i = 1; i <= rounds; ++i) {
+        sleeps.store(false);
+        begun.store(i);
+        for (int turns = i % 512; turns > 0; --turns) begun.load();  // so that they meet at different points
+        const auto sent = out.try_send(i);
+        const bool seen = sleeps.load();  // nothing in between: a check would take long enough
+        CHECK(sent);
+        await_round(ended, i);
+        if (!seen && !found) ++lost;
+        while (in.try_recv()) {}
+    }
+    consumer.join();
+    CHECK(lost == 0);
 }
 
 TEST_CASE("send: to a channel that grows, without memory for its first value, waits for a receiver") {
