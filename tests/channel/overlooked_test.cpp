@@ -91,6 +91,20 @@ TEST_CASE("overlooked: also in the result of a select, or of a limit") {
     CHECK_MESSAGE(contains(of_limit, "failed send"), of_limit);
 }
 
+TEST_CASE("overlooked: a limit around a send in another context ends it with timed_out, and is told once") {
+    bool looks = true;
+    const auto limited = [&looks]() -> rn::task<> {
+        const rn::channel<int> to(0);
+        const auto sent = co_await rn::with_timeout(1s, rn::with_context(rn::background(), to.send(1)));
+        if (looks) CHECK(sent.error() == rn::errc::timed_out);
+    };
+    const auto seen = testing::simulate(testing::options(), limited);
+    CHECK_MESSAGE(seen.ok(), seen.what());
+    looks = false;
+    const auto unseen = testing::simulate(testing::options(), limited);
+    CHECK_MESSAGE(contains(unseen.what(), "    1 failed send "), unseen.what());
+}
+
 TEST_CASE("overlooked: who has looked may go on, and who says ignore()") {
     const std::string told = told_of([](const rn::channel<std::string>& to) -> rn::task<> {
         const auto tested = co_await to.send("lost");
