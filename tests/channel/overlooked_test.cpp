@@ -105,6 +105,20 @@ TEST_CASE("overlooked: a limit around a send in another context ends it with tim
     CHECK_MESSAGE(contains(unseen.what(), "    1 failed send "), unseen.what());
 }
 
+TEST_CASE(
+    "overlooked: a result that is assigned over another, or to itself, is told once, and so is the other") {
+    const std::string told = told_of([](const rn::channel<std::string>& to) -> rn::task<> {
+        auto last = co_await to.send("lost");
+        last = co_await to.send("lost, too");
+        last = *&last;
+        std::vector<decltype(last)> kept;
+        for (int i = 0; i < 5; ++i) kept.push_back(co_await to.send("also"));
+        CHECK(!kept.back());
+    });
+    CHECK_MESSAGE(contains(told, "    1 failed send "), told);
+    CHECK_MESSAGE(contains(told, "    4 failed sends "), told);
+}
+
 TEST_CASE("overlooked: who has looked may go on, and who says ignore()") {
     const std::string told = told_of([](const rn::channel<std::string>& to) -> rn::task<> {
         const auto tested = co_await to.send("lost");
