@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "support/runtimes.hpp"
+#include "support/scarce_memory.hpp"
 
 namespace rn = runnel;
 namespace testing = runnel::testing;
@@ -144,6 +145,23 @@ TEST_CASE("overlooked: a send that went well need not be looked at") {
         CHECK(*to.try_recv() == 1);
     });
     CHECK_MESSAGE(run.ok(), run.what());
+}
+
+// A runtime that is to report what it leaves may run for months.
+TEST_CASE("overlooked: again and again at one place takes no more memory than once") {
+    if (!support::memory_can_be_scarce()) return;
+    const testing::leak_region here;
+    rn::run(support::workers(1), []() -> rn::task<> {
+        const rn::channel<int> closed(0);
+        closed.close();
+        long before = 0;
+        for (int i = 0; i < 1'000; ++i) {
+            (void)co_await closed.send(1);
+            if (i == 0) before = support::allocated();
+        }
+        CHECK(support::allocated() == before);
+    });
+    CHECK_MESSAGE(contains(here.left(), "1000 failed sends "), here.left());
 }
 
 TEST_CASE("overlooked: a region of a test on threads tells it too") {
