@@ -110,8 +110,8 @@ TEST_CASE("try: the latest value is there while a later one takes its place") {
     CHECK(missed == 0);
 }
 
-// The consumer that goes to sleep, and the producer that wakes it. What one has written, and what the other has sent, may
-// still be under way when each looks at the other's: with the lock never, so not without it either.
+// The consumer that goes to sleep, and the producer that wakes it. What one has written, and what the other has sent,
+// may still be under way when each looks at the other's: with the lock never, so not without it either.
 TEST_CASE("try: who says that it sleeps and then finds nothing is seen by who sends") {
     const int rounds = scaled(20'000, 300'000);
     auto [out, in] = rn::make_channel<int>(1);
