@@ -36,8 +36,11 @@
 //   K6  while the channel is *plain* (nobody ever asked for a place, nor changed the capacity, nor was memory wanting)
 //       there is something to receive exactly when the ring has a value or, with capacity 0, a sender waits; and there
 //       is no room exactly when the ring is full or, with capacity 0, no receiver waits. This is so at every moment,
-//       also while the lock is held: who takes a value and puts one in its place exchange()s them. Being closed and not
-//       being plain are for ever, and looked at last, so they were not so at the moment of the first look.
+//       also while the lock is held: who takes a value and puts one in its place exchange()s them, and who wakes a
+//       waiter claims it before it leaves the queue. Being closed and not being plain are for ever, and looked at last,
+//       so they were not so at the moment of the first look. Before that the lock is seen to be free: what others did
+//       under it may still be on its way to us, and only the lock itself is surely seen to have been taken. So a look
+//       has its place in the one order of all that is done under locks, and of the user's seq_cst accesses.
 //
 // Not taken: a lock-free ring (Vyukov) or cells (Kotlin): within 5 % of this one in coroutine channels,
 // where the wake-ups are what costs, and each cancelled waiter is a special case.
@@ -144,13 +147,15 @@ bool recv_case::suspend_alone(std::coroutine_handle<> awaiter) noexcept { return
 // --- A look without the lock ---------------------------------------------------------------------
 
 bool channel_core::surely_empty() const noexcept {
-    const bool nothing = capacity_ == 0 ? senders_waiting.looks_empty() : ring_.look_at_count() == 0;
+    if (!lock.looks_free()) return false;
+    const bool nothing = capacity_.look() == 0 ? senders_waiting.looks_empty() : ring_.look_at_count() == 0;
     return nothing && !closed() && plain_;
 }
 
 bool channel_core::surely_full() const noexcept {
-    const bool no_room =
-        capacity_ == 0 ? receivers_waiting.looks_empty() : ring_.look_at_count() == capacity_;
+    if (!lock.looks_free()) return false;
+    const std::size_t capacity = capacity_.look();
+    const bool no_room = capacity == 0 ? receivers_waiting.looks_empty() : ring_.look_at_count() == capacity;
     return no_room && !closed() && plain_ && settings_.when_full == overflow::wait;
 }
 

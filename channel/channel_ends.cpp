@@ -12,9 +12,7 @@ sent send_case::fail(std::error_code error) noexcept {
 }
 
 void count_overlooked_send(std::source_location at) noexcept {
-    // relaxed: as in `counted`. It is never taken back.
-    if (counters_open.load(std::memory_order_relaxed) != 0)
-        count_made(counted_kind::overlooked_send, at, nullptr);
+    if (counters_open.load(std::memory_order_relaxed) != 0) count_overlooked(at);  // relaxed: as in `counted`
 }
 
 bool closed_case::try_now(late_wake&) noexcept { return core_->closed(); }

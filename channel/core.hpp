@@ -43,7 +43,7 @@ public:
     std::error_code why() const noexcept { return closed() ? cause_ : std::error_code(); }
     // acquire: pairs with the release in note_closed(), so that the cause is seen.
     bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
-    std::size_t capacity() const noexcept { return capacity_; }
+    std::size_t capacity() const noexcept { return capacity_.look(); }
     void set_capacity(std::size_t capacity);
     std::size_t len() noexcept;
     /// K6. False: perhaps not.
@@ -105,7 +105,7 @@ private:
     const counted counts_;
     const element_type& type_;
     const channel_settings settings_;  // but for the capacity, which changes
-    relaxed<std::size_t> capacity_;    // written under the lock
+    published<std::size_t> capacity_;  // written under the lock; a changed one after plain_
     const bool joint_;
     relaxed<bool> plain_ = true;  // K6; written under the lock
     bool tended_;                 // it has a soft limit, or memory to give back: tend()

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <mutex>
 #include <new>
+#include <string_view>
 
 #include <runnel/label.hpp>
 #include "runtime_core.hpp"
@@ -34,14 +35,24 @@ bool is_counted_kind(const task_block& task) noexcept {
 }
 }
 
-census_entry* count_made(counted_kind what, std::source_location at, const origin* made) noexcept {
+/// Who counts what is done here and now; null: nobody.
+static census* counting_here() noexcept {
     if (const worker* here = current_worker(); here != nullptr) {
-        if (census* of = here->core.counts.get(); of != nullptr) return of->add(what, at, made);
+        if (census* of = here->core.counts.get(); of != nullptr) return of;
     }
     // relaxed: who begins a region meanwhile does not mean this object.
     if (plain_regions.load(std::memory_order_relaxed) == 0) return nullptr;
     // acquire: pairs with the release in census_region().
-    return nobodys.load(std::memory_order_acquire)->add(what, at, made);
+    return nobodys.load(std::memory_order_acquire);
+}
+
+census_entry* count_made(counted_kind what, std::source_location at, const origin* made) noexcept {
+    census* const of = counting_here();
+    return of != nullptr ? of->add(what, at, made) : nullptr;
+}
+
+void count_overlooked(std::source_location at) noexcept {
+    if (census* const of = counting_here(); of != nullptr) of->add_overlooked(at);
 }
 
 void count_gone(census_entry& entry) noexcept { census::give_back(entry); }
@@ -79,7 +90,9 @@ void census::close() noexcept {
     of_.store(nullptr, std::memory_order_relaxed);  // relaxed: see open()
     lock_.lock();
     open_ = false;
-    const bool is_unused = first_ == nullptr;
+    // relaxed: who begins a region just now does not mean what was before.
+    if (simulated() || plain_regions.load(std::memory_order_relaxed) == 0) drop_overlooked();
+    const bool is_unused = unneeded();
     lock_.unlock();
     if (is_unused) put_aside();
 }
@@ -125,14 +138,45 @@ void census::give_back(census_entry& entry) noexcept {
     if (entry.next != nullptr) entry.next->prev = entry.prev;
     entry.next = home.free_;
     home.free_ = &entry;
-    const bool is_unused = home.first_ == nullptr && !home.open_;
+    const bool is_unused = home.unneeded();
     home.lock_.unlock();
     if (is_unused) home.put_aside();
 }
 
+static bool same_place(std::source_location a, std::source_location b) noexcept {
+    return a.line() == b.line() && a.column() == b.column() &&
+           std::string_view(a.file_name()) == b.file_name();
+}
+
+void census::add_overlooked(std::source_location at) noexcept {
+    const std::lock_guard guard(lock_);
+    const std::uint64_t since = regions_begun.load(std::memory_order_relaxed);  // relaxed: as in add()
+    for (census_entry* each = overlooked_; each != nullptr; each = each->next) {
+        if (each->since != since || !same_place(each->at, at)) continue;
+        ++each->times;
+        return;
+    }
+    census_entry* const entry = free_entry();
+    if (entry == nullptr) return;
+    entry->at = at;
+    entry->since = since;
+    entry->times = 1;
+    entry->next = overlooked_;
+    overlooked_ = entry;
+}
+
+/// Under the lock.
+void census::drop_overlooked() noexcept {
+    while (census_entry* const entry = overlooked_) {
+        overlooked_ = entry->next;
+        entry->next = free_;
+        free_ = entry;
+    }
+}
+
 bool census::empty() noexcept {
     const std::lock_guard guard(lock_);
-    return first_ == nullptr;
+    return first_ == nullptr && overlooked_ == nullptr;
 }
 
 void census::gather(left_objects& into, std::uint64_t since) {
@@ -140,6 +184,8 @@ void census::gather(left_objects& into, std::uint64_t since) {
     for (const census_entry* each = first_; each != nullptr; each = each->next)
         if (each->since >= since)
             into.add(each->what, each->at, each->made != nullptr ? each->made->label() : nullptr);  // J3
+    for (const census_entry* each = overlooked_; each != nullptr; each = each->next)
+        if (each->since >= since) into.add(counted_kind::overlooked_send, each->at, nullptr, each->times);
 }
 
 // --- What is left ----------------------------------------------------------------------------------
@@ -151,9 +197,9 @@ static std::string place_and_label(std::source_location at, const char* label) {
     return (known ? "at " + place(at) : "inside the library") + name;
 }
 
-void left_objects::add(counted_kind what, std::source_location at, const char* label) {
+void left_objects::add(counted_kind what, std::source_location at, const char* label, std::size_t times) {
     const char* const did = what == counted_kind::overlooked_send ? "" : "made ";
-    ++counts_[{what, did + place_and_label(at, label)}];
+    counts_[{what, did + place_and_label(at, label)}] += times;
 }
 
 void left_objects::add_task(const task_block& task) {

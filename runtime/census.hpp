@@ -15,6 +15,7 @@
 //   J3  an entry refers to the label of its object, which gives the entry back, under the lock, before it ends;
 //   J4  `counted` in a block says that an open census counts the task. Who reports a task takes that away, so that a
 //       later runtime at the same address does not report it again.
+//   J5  what is no object, a failed send that was overlooked, has an entry per place and region, which counts.
 //
 // Not taken: a list through the objects (a lock for all of them, and three words in each while nobody counts); counts
 // by place (a label is given later); an entry per task (a word in a block that has none to spare).
@@ -46,12 +47,13 @@ struct census_entry {
     const origin* made = nullptr;
     std::uint64_t since = 0;  // the newest region when it was made
     counted_kind what = counted_kind::channel;
+    std::size_t times = 1;
 };
 
 /// What was left, by kind and place.
 class left_objects {
 public:
-    void add(counted_kind what, std::source_location at, const char* label);
+    void add(counted_kind what, std::source_location at, const char* label, std::size_t times = 1);
     void add_task(const task_block& task);
     bool empty() const noexcept { return counts_.empty(); }
     /// "2 channels made at server.cpp:31 ('jobs')", a line each, each after `indent`.
@@ -71,6 +73,9 @@ public:
     /// Null when there is no memory: not counted.
     census_entry* add(counted_kind what, std::source_location at, const origin* made) noexcept;
     static void give_back(census_entry& entry) noexcept;
+    /// A failed send whose result nobody looked at. One entry for all of a place, for it may happen again and again;
+    /// nobody gives it back, so it goes with who asks: when the census is closed, if no region may ask.
+    void add_overlooked(std::source_location at) noexcept;
 
     bool empty() noexcept;
     /// Those made since the region `since` began.
@@ -89,10 +94,13 @@ private:
     explicit census(census* next_older) noexcept : older(next_older) {}
     static census& make();
     census_entry* free_entry() noexcept;
+    void drop_overlooked() noexcept;
+    bool unneeded() const noexcept { return first_ == nullptr && overlooked_ == nullptr && !open_; }
     void put_aside() noexcept;
 
     spin_lock lock_;  // guards all below
     census_entry* first_ = nullptr;
+    census_entry* overlooked_ = nullptr;
     census_entry* free_ = nullptr;
     std::vector<std::unique_ptr<census_entry>> entries_;
     census* next_unused_ = nullptr;  // under the lock of those

@@ -46,7 +46,7 @@ void spin_lock::lock_slow() noexcept {
             give_way(round);
             if (round < pauses + yields + 6) ++round;
         }
-        // acquire: pairs with the release in unlock().
-    } while (taken_.exchange(true, std::memory_order_acquire));
+        // seq_cst: as in lock().
+    } while (taken_.exchange(true, std::memory_order_seq_cst));
 }
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "support/runtimes.hpp"
+#include "support/scarce_memory.hpp"
 
 namespace rn = runnel;
 namespace testing = runnel::testing;
@@ -91,6 +92,34 @@ TEST_CASE("overlooked: also in the result of a select, or of a limit") {
     CHECK_MESSAGE(contains(of_limit, "failed send"), of_limit);
 }
 
+TEST_CASE("overlooked: a limit around a send in another context ends it with timed_out, and is told once") {
+    bool looks = true;
+    const auto limited = [&looks]() -> rn::task<> {
+        const rn::channel<int> to(0);
+        const auto sent = co_await rn::with_timeout(1s, rn::with_context(rn::background(), to.send(1)));
+        if (looks) CHECK(sent.error() == rn::errc::timed_out);
+    };
+    const auto seen = testing::simulate(testing::options(), limited);
+    CHECK_MESSAGE(seen.ok(), seen.what());
+    looks = false;
+    const auto unseen = testing::simulate(testing::options(), limited);
+    CHECK_MESSAGE(contains(unseen.what(), "    1 failed send "), unseen.what());
+}
+
+TEST_CASE(
+    "overlooked: a result that is assigned over another, or to itself, is told once, and so is the other") {
+    const std::string told = told_of([](const rn::channel<std::string>& to) -> rn::task<> {
+        auto last = co_await to.send("lost");
+        last = co_await to.send("lost, too");
+        last = *&last;
+        std::vector<decltype(last)> kept;
+        for (int i = 0; i < 5; ++i) kept.push_back(co_await to.send("also"));
+        CHECK(!kept.back());
+    });
+    CHECK_MESSAGE(contains(told, "    1 failed send "), told);
+    CHECK_MESSAGE(contains(told, "    4 failed sends "), told);
+}
+
 TEST_CASE("overlooked: who has looked may go on, and who says ignore()") {
     const std::string told = told_of([](const rn::channel<std::string>& to) -> rn::task<> {
         const auto tested = co_await to.send("lost");
@@ -116,6 +145,23 @@ TEST_CASE("overlooked: a send that went well need not be looked at") {
         CHECK(*to.try_recv() == 1);
     });
     CHECK_MESSAGE(run.ok(), run.what());
+}
+
+// A runtime that is to report what it leaves may run for months.
+TEST_CASE("overlooked: again and again at one place takes no more memory than once") {
+    if (!support::memory_can_be_scarce()) return;
+    const testing::leak_region here;
+    rn::run(support::workers(1), []() -> rn::task<> {
+        const rn::channel<int> closed(0);
+        closed.close();
+        long before = 0;
+        for (int i = 0; i < 1'000; ++i) {
+            (void)co_await closed.send(1);
+            if (i == 0) before = support::allocated();
+        }
+        CHECK(support::allocated() == before);
+    });
+    CHECK_MESSAGE(contains(here.left(), "1000 failed sends "), here.left());
 }
 
 TEST_CASE("overlooked: a region of a test on threads tells it too") {

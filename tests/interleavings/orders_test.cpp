@@ -99,10 +99,11 @@ const row table[] = {
     {"idle_set::take_sleeper change seq_cst", "", "acq_rel acquire release", under_lock},
 
     // --- spin_lock ---
-    {"spin_lock::lock change acquire", "relaxed"},
-    {"spin_lock::try_lock change acquire", "relaxed"},
+    {"spin_lock::lock change seq_cst", "acq_rel acquire release"},
+    {"spin_lock::try_lock change seq_cst", "acq_rel acquire release"},
+    {"spin_lock::looks_free load seq_cst", "acquire relaxed"},
     {"spin_lock::unlock store release", "relaxed"},
-    {"spin_lock::lock_slow change acquire", "relaxed"},
+    {"spin_lock::lock_slow change seq_cst", "acq_rel acquire release"},
 
     // --- futex_driver ---
     {"futex_driver::wait change acquire", "relaxed"},
@@ -131,6 +132,7 @@ std::function<report(const search&)> by(const char* name, Make make) {
 
 std::vector<part> parts() {
     const auto counting = by("two lock and one tries", [] { return counters(2, true); });
+    const auto looking = by("two look at each other", [] { return lookers(); });
     const auto one = by("one injected", [] { return injected(2, 1); });
     const auto two = by("two injected", [] { return injected(2, 2); });
     const auto messages = by("posted", [] { return posted(2); });
@@ -148,8 +150,8 @@ std::vector<part> parts() {
         {"runtime/idle.hpp",
          {one, two, by("three injected", [] { return injected(2, 3); }),
           by("two injected for three workers", [] { return injected(3, 2); }), messages}},
-        {"detail/spin_lock.hpp", {counting}},
-        {"runtime/spin_lock.cpp", {counting}},
+        {"detail/spin_lock.hpp", {counting, looking}},
+        {"runtime/spin_lock.cpp", {counting, looking}},
         {"runtime/futex_driver.cpp",
          {by("one letter", [] { return letters(1); }), by("two letters", [] { return letters(2); }),
           messages}},

@@ -92,6 +92,11 @@ TEST_CASE("interleavings: one at a time has the spin lock and everybody gets it"
     all("two lock and one tries", {2, 2}, {3, 2}, [] { return counters(2, true); });
 }
 
+TEST_CASE("interleavings: of two who look without a lock at what the other has said under it one sees it") {
+    by_chance("two look at each other", [] { return lookers(); });
+    all("two look at each other", {2, 2}, {3, 2}, [] { return lookers(); });
+}
+
 TEST_CASE("interleavings: no ring of the futex driver is lost and what was written before it is seen") {
     by_chance("one letter", [] { return letters(1); });
     by_chance("two letters", [] { return letters(2); });

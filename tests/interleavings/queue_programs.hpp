@@ -303,4 +303,28 @@ private:
     plain<int> sum_;
     runnel::detail::atomic<int> looked_{0};
 };
+
+/// Two say something, each under a lock of its own, and then look without a lock at what the other says: one at least
+/// sees it, or that it is being said. A third one makes the first wait for its lock.
+class lookers final : public program {
+public:
+    unsigned threads() const override { return 3; }
+    void thread(unsigned index) override {
+        spin_lock& mine = locks_[index % 2];
+        if (index == 1)
+            expect(mine.try_lock(), "a lock that nobody else takes is taken");
+        else
+            mine.lock();
+        if (index < 2) said_[index].store(true, std::memory_order_release);
+        mine.unlock();
+        if (index == 2) return;
+        sees_[index] = !locks_[1 - index].looks_free() || said_[1 - index].load(std::memory_order_acquire);
+    }
+    void at_end() override { expect(sees_[0] || sees_[1], "neither sees what the other has said before"); }
+
+private:
+    spin_lock locks_[2];
+    runnel::detail::atomic<bool> said_[2]{};
+    bool sees_[2]{};
+};
 }

@@ -213,7 +213,9 @@ private:
 /// `failed` with errc::timed_out in the place of its error, if it can have that.
 template <holds_error Result>
 Result timed_out_instead(Result failed) {
-    if constexpr (requires { failed.error = make_error_code(errc::timed_out); })
+    if constexpr (requires { failed.with_error(make_error_code(errc::timed_out)); })
+        return failed.with_error(make_error_code(errc::timed_out));
+    else if constexpr (requires { failed.error = make_error_code(errc::timed_out); })
         failed.error = make_error_code(errc::timed_out);
     else if constexpr (std::is_constructible_v<Result, std::error_code>)
         return Result(make_error_code(errc::timed_out));

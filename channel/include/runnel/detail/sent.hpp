@@ -9,10 +9,10 @@
 //     (co_await out.send(x)).ignore();                 it may be lost, and one wants it so
 #pragma once
 
+#include <runnel/detail/relaxed.hpp>
 #include <runnel/result.hpp>
 #include <source_location>
 #include <system_error>
-#include <utility>
 
 namespace runnel::detail {
 
@@ -28,12 +28,16 @@ public:
         : error_(error), at_(at), overlooked_(static_cast<bool>(error)) {}
     /// Whoever has the copy is the one to look.
     sent(const sent& other) noexcept
-        : error_(other.error_), at_(other.at_), overlooked_(std::exchange(other.overlooked_, false)) {}
+        : error_(other.error_), at_(other.at_), overlooked_(other.overlooked_.get()) {
+        other.overlooked_ = false;
+    }
     sent& operator=(const sent& other) noexcept {
-        sent old(other);
-        std::swap(error_, old.error_);
-        std::swap(at_, old.at_);
-        std::swap(overlooked_, old.overlooked_);
+        const sent taken(other);
+        if (overlooked_) count_overlooked_send(at_);
+        error_ = taken.error_;
+        at_ = taken.at_;
+        overlooked_ = taken.overlooked_.get();
+        taken.overlooked_ = false;
         return *this;
     }
     ~sent() {
@@ -50,6 +54,12 @@ public:
         return error_;
     }
     operator result<>() const noexcept { return error(); }
+    /// Another error of the same send. Both of these are no look.
+    sent with_error(std::error_code error) const noexcept {
+        sent other(*this);
+        other.error_ = error;
+        return other;
+    }
     std::error_code unseen_error() const noexcept { return error_; }
     /// The value may be lost.
     void ignore() const noexcept { overlooked_ = false; }
@@ -57,6 +67,6 @@ public:
 private:
     std::error_code error_;
     std::source_location at_;
-    mutable bool overlooked_ = false;
+    mutable relaxed<bool> overlooked_ = false;  // several may look at a const one at once
 };
 }

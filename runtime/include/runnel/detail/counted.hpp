@@ -36,6 +36,8 @@ extern constinit std::atomic<std::uint32_t> counters_open;
 /// Null: nobody counts what is made here and now. `made`: when it has a label too; it must live as long.
 census_entry* count_made(counted_kind what, std::source_location at, const origin* made) noexcept;
 void count_gone(census_entry& entry) noexcept;
+/// The same of a failed send whose result nobody looked at.
+void count_overlooked(std::source_location at) noexcept;
 
 class counted {
 public:

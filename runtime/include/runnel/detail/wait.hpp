@@ -229,10 +229,14 @@ inline bool claim(const wait_node& node, late_wake& wake) noexcept {
 }
 
 /// The first of the queue whose wait is not over yet, popped and claimed; null when there is none. The caller fills its
-/// slot under the lock, and leaves the rest to `wake`.
+/// slot under the lock, and leaves the rest to `wake`. Claimed first, and then popped: so at no moment the queue looks
+/// empty while somebody waits there whom nobody has claimed.
 inline wait_node* claim_first(wait_list& waiting, late_wake& wake) noexcept {
-    while (wait_node* const node = waiting.pop_front())
-        if (claim(*node, wake)) return node;
+    while (wait_node* const node = waiting.front()) {
+        const bool won = claim(*node, wake);
+        waiting.remove(*node);
+        if (won) return node;
+    }
     return nullptr;
 }
 
