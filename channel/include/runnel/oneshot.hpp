@@ -56,8 +56,8 @@ public:
     oneshot_receiver() noexcept = default;
 
     /// `co_await answer`, and `answer` in a select or a with_timeout(): waits for the value.
-    /// Returns       the value, once; else errc::closed, producer_failed or producer_cancelled: how the sender went
-    ///               without sending (or errc::closed when it has been received); or the cause of the cancellation.
+    /// Returns       the value, once; else (also when it has been received) errc::closed, producer_failed or
+    ///               producer_cancelled: how the sender went; or the cause of the cancellation.
     /// Cancellation  a cancel point on every call; the value is not lost.
     /// Threads       a task's. What was written before it was sent is seen.
     detail::recv_operation<T> operation() const noexcept { return in_.recv(); }

@@ -8,6 +8,8 @@
 //       that waits tries it anew;
 //   U3  whoever gets success sees what f wrote.
 //
+// An f that calls the same once waits for itself.
+//
 // After std::call_once. Not taken: Go's rule that a panic counts as done: all others would go on without what they
 // need.
 #pragma once

@@ -128,8 +128,8 @@ private:
 };
 }
 
-/// One tick, which can be moved or called off. Made inside a runtime; stays where it was made (not
-/// movable), and must not end while somebody waits for it.
+/// One tick, which can be moved or called off. Made inside a runtime, and must end before that does; stays where it was
+/// made (not movable), and must not end while somebody waits for it: check()ed.
 /// Threads: reset(), stop() and fired() from any task or thread, at once.
 class timer {
 public:

@@ -15,10 +15,10 @@
 // Most are one case: single_case<Self, result_type> is all of that but complete(). What is waited for by its name, as a
 // join_handle or an event, is no operation but stands for one: named_awaitable.
 //
-// Adaptors wrap operations and are operations: with_timeout adds a timer's case, with_context the
-// case of the other context's end. select takes the cases of all its operations together. Whatever
-// the kernel cannot give back (a raw read into the caller's buffer) has an awaiter and no cases, so
-// select refuses it at compile time.
+// Adaptors wrap operations and are operations: with_timeout adds a timer's case, select takes the cases of
+// all its operations together. What the kernel cannot give back (a raw read into the caller's buffer), and
+// what runs under another context (with_context, shielded), has an awaiter and no cases, so select refuses
+// it at compile time.
 #pragma once
 
 #include <concepts>
