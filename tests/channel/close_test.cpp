@@ -368,7 +368,8 @@ void give_up_while_waited_for(End& end, rn::task<> (*wait)(const End&)) {
 }
 }
 
-TEST_CASE("misuse: the last end of its kind is given up while it is waited for, and the report names the channel") {
+TEST_CASE(
+    "misuse: the last end of its kind is given up while it is waited for, and the report names the channel") {
     auto [out, in] = rn::make_channel<int>(0);
     rn::channel<int> both(0);
     const char* const report = "channel: an end is given up while it is waited for (";

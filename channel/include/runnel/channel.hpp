@@ -20,7 +20,7 @@
 //   a select skips it. An end that was moved from is a mistake: it is check()ed.
 //   T must be nothrow-movable and aligned to 16 at most: its move runs under the channel's lock, alone.
 //   Ends may be used by any number of threads at once, apart from moving, assigning, resetting and ending one: an end
-//   must outlive the waits for its operations.
+//   must outlive the waits for its operations (of the last of its kind that is check()ed).
 //
 // Not taken: a receiver's close that throws away what was sent (a receiver that wants that drops its
 // end); panics for sending on a closed channel (Go): here it is an error like any other.
