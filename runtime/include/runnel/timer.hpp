@@ -29,6 +29,7 @@
 #include "detail/counted.hpp"
 #include "detail/operation.hpp"
 #include "detail/timer_node.hpp"
+#include "label.hpp"
 #include "result.hpp"
 #include "stopping.hpp"
 #include "time.hpp"
@@ -63,6 +64,8 @@ public:
     bool hold() noexcept override { return false; }
     void run() noexcept override {}
 
+    origin made;
+
 private:
     friend class tick_operation;
 
@@ -93,7 +96,7 @@ public:
     wait_object* object() noexcept override;
     bool try_now(late_wake&) noexcept override;
     void enlist(task_block& task, std::uint64_t ticket) noexcept override;
-    wait_subject subject() const noexcept override { return {"for a tick"}; }
+    wait_subject subject() const noexcept override { return {"for a tick", &of_->made}; }
     bool delist() noexcept override;
 
 private:
@@ -160,6 +163,9 @@ public:
     /// Order         one tick ends one wait: the oldest.
     detail::tick_operation fired() noexcept { return detail::tick_operation(source_); }
 
+    /// Its name in dumps and traces. Threads: any.
+    void label(literal text) noexcept { source_.made.set_label(text); }
+
 private:
     detail::tick_source source_;
 };
@@ -194,6 +200,9 @@ public:
 
     /// How many ticks were dropped because nobody took them in time. Threads: any.
     std::uint64_t missed() const noexcept { return source_.missed(); }
+
+    /// Its name in dumps and traces. Threads: any.
+    void label(literal text) noexcept { source_.made.set_label(text); }
 
 private:
     detail::tick_source source_;
