@@ -178,10 +178,6 @@ context root_context() noexcept;
 cancellable with_timeout_of(const context& parent, clock::duration in, std::error_code cause,
                             std::source_location at);
 
-/// Waits that nothing ends early: a limit around one would be a lie.
-template <class Op>
-concept always_shielded = requires { requires std::remove_cvref_t<Op>::always_shielded; };
-
 struct context_value {
     virtual const void* get() const noexcept = 0;
     virtual ~context_value() = default;
@@ -285,6 +281,7 @@ class [[nodiscard]] swapped_operation {
 
 public:
     using result_type = awaited_type<Op>;
+    static constexpr bool under_other_context = true;
     swapped_operation(Op&& op, swap_kind kind, context with, clock::duration in) noexcept
         : op_(std::move(op)), kind_(kind), with_(std::move(with)), in_(in) {}
     swapped_operation(swapped_operation&&) noexcept = default;

@@ -45,6 +45,13 @@ concept selectable = requires(std::remove_cvref_t<Op>& op, wait_case** out) {
     op.fail(std::error_code());
 };
 
+/// Waits that nothing ends early: a limit around one would be a lie.
+template <class Op>
+concept always_shielded = requires { requires std::remove_cvref_t<Op>::always_shielded; };
+/// What begins by putting another context in the place of the task's.
+template <class Op>
+concept under_other_context = requires { requires std::remove_cvref_t<Op>::under_other_context; };
+
 /// The assignment of an operation, which refers and does not own: made anew, not while it is waited for.
 template <class Op>
 Op& made_anew(Op& old, Op&& by) noexcept {
