@@ -30,7 +30,8 @@
 //       T that it leaves in the ring. Values that nobody wants die without the lock, and hooks run without it;
 //   K3  closed is for ever; the cause is written before the flag and never again;
 //   K4  `refs` counts handles of any kind and is about memory only; `senders` and `receivers` are
-//       about closing. Every case belongs to a living end, so a core that goes has no waiters;
+//       about closing. Every case belongs to a living end, so a core that goes has no waiters, and a kind of which
+//       the last end goes has none: check()ed;
 //   K5  memory looks like a handle of a joint channel, its address and the mark, only while one is there
 //       (runtime/orphans.hpp counts them);
 //   K6  while the channel is *plain* (nobody ever asked for a place, nor changed the capacity, nor was memory wanting)
@@ -262,10 +263,15 @@ channel_core::channel_core(const element_type& type, channel_settings&& settings
       ring_(type, settings_.grows ? 0 : settings_.capacity, reinterpret_cast<std::byte*>(this + 1)) {}
 
 channel_core::~channel_core() {
-    assert(receivers_waiting.empty() && senders_waiting.empty() && closing_awaited.empty() && "K4");
+    check_not_waited_for(receivers_waiting.empty() && senders_waiting.empty() && closing_awaited.empty());
     assert(reserved_ == 0 && "P1: a permit has a handle");
     discard_unreceived();
     while (spares_ != nullptr) ::operator delete(std::exchange(spares_, *static_cast<void**>(spares_)));
+}
+
+/// K4, of who uses the ends.
+void channel_core::check_not_waited_for(bool nobody_waits) const noexcept {
+    check(nobody_waits, "channel: an end is given up while it is waited for", made.made_at());
 }
 
 void channel_core::add(end_kind kind) noexcept {
@@ -290,6 +296,10 @@ void channel_core::drop(end_kind kind) noexcept {
         {
             const std::lock_guard guard(lock);
             last = count_ends(kind, -1) == 0;
+            if (last)
+                check_not_waited_for(kind == end_kind::receiver
+                                         ? receivers_waiting.empty()
+                                         : senders_waiting.empty() && closing_awaited.empty());
         }
         if (last && kind == end_kind::sender) close(how_the_producer_ended());
         if (last && kind == end_kind::receiver) {

@@ -95,6 +95,7 @@ private:
     /// Under the lock: no value will come any more, beside those in the ring (P3).
     bool drained() const noexcept { return closed() && reserved_ == 0; }
     void discard_unreceived() noexcept;
+    void check_not_waited_for(bool nobody_waits) const noexcept;
 
     /// Under the lock: how many there are of this kind now.
     std::uint32_t count_ends(end_kind kind, int change) noexcept {

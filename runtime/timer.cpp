@@ -21,7 +21,7 @@ timer_heap& timers_here() noexcept {
 }
 
 tick_source::tick_source(missed_ticks policy, counted_kind what, std::source_location at) noexcept
-    : heap_(timers_here()), policy_(policy), counts_(what, at) {
+    : made(at), heap_(timers_here()), policy_(policy), counts_(what, at, &made) {
     node_.callback = this;
 }
 

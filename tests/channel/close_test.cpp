@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <runnel/channel.hpp>
 #include <runnel/dump.hpp>
+#include <runnel/testing.hpp>
 
 #include <stdexcept>
 #include <string>
@@ -340,4 +341,40 @@ TEST_CASE("misuse: an end that was moved from is check()ed, and the report names
     CHECK(dies([&end = out] { (void)end.why(); }, "used after it was moved from"));
     const rn::receiver<int> taken = std::move(in);
     CHECK(dies([&end = in] { (void)end.recv(); }, "used after it was moved from"));
+}
+
+namespace {
+template <class End>
+rn::task<> send_to(const End& to) {
+    auto sent = co_await to.send(1);
+    sent.ignore();
+}
+template <class End>
+rn::task<> receive_from(const End& from) {
+    (void)co_await from.recv();
+}
+rn::task<> wait_for_close(const rn::sender<int>& of) { (void)co_await of.on_closed(); }
+
+/// In a simulation: a task waits at an end that another then gives up.
+template <class End>
+void give_up_while_waited_for(End& end, rn::task<> (*wait)(const End&)) {
+    (void)rn::testing::simulate(rn::testing::options(), [&end, wait]() -> rn::task<> {
+        rn::task_set tasks;
+        tasks.spawn(wait, rn::borrow(std::as_const(end)));
+        co_await rn::testing::wait_until_all_tasks_wait();
+        end.reset();
+        (void)co_await tasks.join();
+    });
+}
+}
+
+TEST_CASE(
+    "misuse: the last end of its kind is given up while it is waited for, and the report names the channel") {
+    auto [out, in] = rn::make_channel<int>(0);
+    rn::channel<int> both(0);
+    const char* const report = "channel: an end is given up while it is waited for (";
+    CHECK(dies([&end = in, report] { give_up_while_waited_for(end, receive_from); }, report));
+    CHECK(dies([&end = out] { give_up_while_waited_for(end, send_to); }, "close_test.cpp"));
+    CHECK(dies([&end = out, report] { give_up_while_waited_for(end, wait_for_close); }, report));
+    CHECK(dies([&both, report] { give_up_while_waited_for(both, receive_from); }, report));
 }

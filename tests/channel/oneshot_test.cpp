@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <runnel/batch.hpp>
 #include <runnel/block_on.hpp>
+#include <runnel/dump.hpp>
 #include <runnel/go.hpp>
 #include <runnel/select.hpp>
 #include <runnel/testing.hpp>
@@ -78,6 +79,19 @@ TEST_CASE("oneshot: a wait that times out loses nothing and the answer is a case
         CHECK(std::move(reply).send(5));
         auto ready = co_await rn::select(answer, rn::sleep_for(1h));
         CHECK(ready.take<0>().value() == 5);
+    });
+}
+
+TEST_CASE("oneshot: has a name in dumps, from either end") {
+    in_virtual_time([]() -> rn::task<> {
+        auto [reply, answer] = rn::make_oneshot<int>();
+        reply.label("reply");
+        auto waits =
+            rn::go([](rn::oneshot_receiver<int> of) -> rn::task<> { (void)co_await of; }, std::move(answer));
+        co_await settle();
+        CHECK(rn::dump_tasks().find("waiting to receive ('reply' of oneshot_test.cpp:") != std::string::npos);
+        CHECK(std::move(reply).send(1));
+        (void)co_await waits;
     });
 }
 

@@ -6,6 +6,7 @@
 #include <runnel/runtime.hpp>
 #include <runnel/scope.hpp>
 #include <runnel/sync.hpp>
+#include <runnel/timer.hpp>
 
 #include <array>
 #include <atomic>
@@ -99,6 +100,28 @@ TEST_CASE("dump: tells channels, locks and events apart by their labels and the 
     CHECK(has(text, "waiting for a lock ('accounts' of " + line(first) + ", task "));
     CHECK(has(text, "waiting to receive ('jobs' of " + line(first + 3) + ", 1 sender), for"));
     CHECK(has(text, "waiting to send (of " + line(first + 8) + "), for"));
+}
+
+TEST_CASE("dump: tells timers and tickers apart, too") {
+    std::string text;
+    int first = 0;
+    support::in_virtual_time([&]() -> rn::task<> {
+        first = __LINE__ + 1;
+        rn::timer idle(1h);
+        rn::ticker often(1h);
+        idle.label("idle");
+        often.label("often");
+        rn::task_set all;
+        all.spawn([](rn::timer& t) -> rn::task<> { (void)co_await t.fired(); }, rn::borrow(idle));
+        all.spawn([](rn::ticker& t) -> rn::task<> { (void)co_await t.tick(); }, rn::borrow(often));
+        co_await rn::sleep_for(10s);
+        text = rn::dump_tasks();
+        all.cancel();
+        co_await all.join();
+    });
+    CAPTURE(text);
+    CHECK(has(text, "waiting for a tick ('idle' of " + line(first) + "), for"));
+    CHECK(has(text, "for the runtime to stop or for a tick ('often' of " + line(first + 1) + "), for"));
 }
 
 TEST_CASE("dump: shows the names that tasks have given themselves, and never that of an earlier task") {

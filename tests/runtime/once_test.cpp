@@ -7,6 +7,7 @@
 #include <runnel/testing.hpp>
 #include <runnel/time.hpp>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -158,5 +159,23 @@ TEST_CASE("once: what was done is seen by all on several workers") {
             (void)co_await all.join();
         }
     });
+}
+
+TEST_CASE("once: ending while somebody calls it is reported, with the place that made it") {
+    CHECK(dies(
+        [] {
+            (void)testing::simulate(testing::options(), []() -> rn::task<> {
+                auto setup = std::make_unique<rn::once>();
+                int calls = 0;
+                rn::task_set all;
+                all.spawn([](rn::once& of,
+                             int& count) -> rn::task<> { (void)co_await of.call(work, rn::borrow(count)); },
+                          rn::borrow(*setup), rn::borrow(calls));
+                co_await testing::wait_until_all_tasks_wait();
+                setup.reset();
+                (void)co_await all.join();
+            });
+        },
+        "once: ends while it is called or waited for ("));
 }
 }

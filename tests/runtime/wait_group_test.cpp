@@ -132,7 +132,9 @@ TEST_CASE("latch: opens when it has been counted down and stays open") {
 
 TEST_CASE("wait_group: misuse is reported") {
     CHECK(dies([] { rn::wait_group().done(); }, "wait_group: done() more often than add()"));
+    CHECK(dies([] { rn::wait_group().done(); }, "wait_group_test.cpp"));
     CHECK(dies([] { rn::latch(1).count_down(2); }, "latch: counted down below zero"));
+    CHECK(dies([] { rn::latch(1).count_down(2); }, "wait_group_test.cpp"));
     CHECK(dies(
         [] {
             rn::wait_group pending;

@@ -25,7 +25,7 @@ struct [[nodiscard]] sent_values {
 /// Sends every value of `values` in its order, waiting while there is no room; moves from those that are sent.
 /// Returns       how many were sent, with the cause of the close or of the cancellation if that are not all. The
 ///               others are untouched.
-/// Cancellation  a cancel point at every value that has to wait, and at the first.
+/// Cancellation  a cancel point at every value.
 /// Threads       a task's; `out` and `values` must outlive it. Other senders may come in between.
 /// Cost          that of try_send() for each value for which there is room.
 template <class End, class Range>
@@ -48,6 +48,7 @@ task<sent_values> send_all(const End& out, Range& values) {
 /// Cancellation  a cancel point on every call; nothing that was received is lost.
 /// Threads       a task's; `in` and `into` must outlive it.
 /// Cost          one recv(), and a try_recv() for each value more.
+/// Of a broadcast, which tells beside each value what was missed before it, that is to be asked of in.missed().
 template <class End, class Container>
 task<result<std::size_t>> recv_many(const End& in, Container& into, std::size_t most) {
     detail::check(most != 0, "recv_many: of no values");

@@ -17,7 +17,8 @@
 //               first, and the next value says how many;
 //   wait        the senders wait until it has had the oldest;
 //   latest      it has no backlog: it gets the newest, and is told how many it skipped;
-//   disconnect  in the moment in which it would lose one it is closed with errc::lagged.
+//   disconnect  in the moment in which it would lose one it is closed with errc::lagged; what was kept for it is gone,
+//               too, so it gets all up to some message and nothing after that.
 //
 // A loss is told beside the value and is never an error: an error ends the loop, and the loop is to go on.
 //

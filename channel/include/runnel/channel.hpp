@@ -19,7 +19,8 @@
 //   A default-made end is Go's nil channel: never ready, so waiting for it ends by cancellation only, and
 //   a select skips it. An end that was moved from is a mistake: it is check()ed.
 //   T must be nothrow-movable and aligned to 16 at most: its move runs under the channel's lock, alone.
-//   Ends may be used by any number of threads at once, apart from moving, assigning and resetting one.
+//   Ends may be used by any number of threads at once, apart from moving, assigning, resetting and ending one: an end
+//   must outlive the waits for its operations (of the last of its kind that is check()ed).
 //
 // Not taken: a receiver's close that throws away what was sent (a receiver that wants that drops its
 // end); panics for sending on a closed channel (Go): here it is an error like any other.
@@ -76,10 +77,10 @@ constexpr void require_element() noexcept {
 /// What a channel holds and has seen, at one moment. Values: each that was accepted is received, dropped or still here.
 struct channel_stats {
     std::size_t items = 0;       // values that wait to be received
-    std::size_t reserved = 0;    // places that are held by permits
     std::size_t high_water = 0;  // the most that ever did
+    std::size_t reserved = 0;    // places that are held by permits
     std::uint64_t sent = 0, received = 0, dropped = 0;
-    std::int64_t oldest_age_ms = 0;  // how long the oldest of them has waited
+    std::int64_t oldest_age_ms = 0;  // how long the oldest of the items has waited
     std::size_t waiting_senders = 0, waiting_receivers = 0;
     std::uint32_t senders = 0, receivers = 0;  // living ends; 0 of a channel<T>, which does not count them
 };

@@ -38,6 +38,10 @@ public:
     bool closed() const noexcept { return out_.closed(); }
     /// Waits until nobody is left to receive: the work may be saved. A select case; see sending::on_closed().
     [[nodiscard]] detail::closed_operation on_closed() const noexcept { return out_.on_closed(); }
+    /// Its name in dumps and traces, for both ends. Threads: any.
+    void label(literal text, std::source_location at = std::source_location::current()) const noexcept {
+        out_.label(text, at);
+    }
     explicit operator bool() const noexcept { return static_cast<bool>(out_); }
 
 private:
@@ -56,13 +60,17 @@ public:
     oneshot_receiver() noexcept = default;
 
     /// `co_await answer`, and `answer` in a select or a with_timeout(): waits for the value.
-    /// Returns       the value, once; else errc::closed, producer_failed or producer_cancelled: how the sender went
-    ///               without sending (or errc::closed when it has been received); or the cause of the cancellation.
+    /// Returns       the value, once; else (also when it has been received) errc::closed, producer_failed or
+    ///               producer_cancelled: how the sender went; or the cause of the cancellation.
     /// Cancellation  a cancel point on every call; the value is not lost.
     /// Threads       a task's. What was written before it was sent is seen.
     detail::recv_operation<T> operation() const noexcept { return in_.recv(); }
     /// The value if it is there; errc::empty while it is not.  Threads: any.
     [[nodiscard]] result<T> try_recv() const noexcept { return in_.try_recv(); }
+    /// Its name in dumps and traces, for both ends. Threads: any.
+    void label(literal text, std::source_location at = std::source_location::current()) const noexcept {
+        in_.label(text, at);
+    }
     explicit operator bool() const noexcept { return static_cast<bool>(in_); }
 
 private:

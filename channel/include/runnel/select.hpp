@@ -111,9 +111,16 @@ constexpr void require_case() noexcept {
     constexpr bool temporary = awaited_as_lvalue<op> && !std::is_lvalue_reference_v<Op>;
     static_assert(!temporary, "this is waited for by its name: auto end = go(…) first, then select(end, …)");
     static_assert(!is_task<op>, "a task is no case: go(…) it, and select on its join_handle");
-    static_assert(temporary || is_task<op> || selectable<meant_t<Op>>,
-                  "this operation is no case of a select, because it cannot be taken back once it has begun: "
-                  "put with_timeout() around it, or start it with go() and select on the handle");
+    static_assert(!always_shielded<op>, "a scope's join() is no case of a select, because it waits for all "
+                                        "children, whatever happens: cancel() the scope, then join() it");
+    static_assert(
+        !under_other_context<op>,
+        "with_context(), shielded(), and with_timeout() of a task, make no case of a select: await them "
+        "in a task of their own, and select on its handle");
+    static_assert(
+        temporary || is_task<op> || always_shielded<op> || under_other_context<op> || selectable<meant_t<Op>>,
+        "this operation is no case of a select, because it cannot be taken back once it has begun: "
+        "put with_timeout() around it, or start it with go() and select on the handle");
     static_assert(!std::is_lvalue_reference_v<Op> || awaited_as_lvalue<op>,
                   "an operation refers to its arguments: make it in the select that waits for it");
 }

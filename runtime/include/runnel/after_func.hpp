@@ -209,4 +209,9 @@ later after_func(const When& when, F&& f, A&& a, B&& b, C&& c,
         detail::moment(when),
         detail::body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b), std::forward<C>(c)), at);
 }
+/// More than those.
+template <detail::starts_later When, class F, class A, class B, class C, class D, class... More>
+void after_func(const When&, F&&, A&&, B&&, C&&, D&&, More&&...) {
+    static_assert(detail::too_many<F>, "after_func: of three arguments at most: put more into a struct");
+}
 }

@@ -85,10 +85,18 @@ public:
     /// The earliest deadline of this context and its ancestors.
     std::optional<clock::time_point> deadline() const noexcept;
     /// Waits for the end of this context. A select case.
+    /// Returns       success when it is cancelled; an error when the wait was refused or ended. So of the waiting
+    ///               task's own context, whose end ends every wait, it is an error, and in a select no case: a select
+    ///               that was cancelled is false, whatever its cases. Of the background: never ready.
+    /// Cancellation  a cancel point on every call.
+    /// Threads       a task's; a plain thread, by block_on(). This handle, or another of the context, must outlive the
+    ///               wait.
+    /// Cost          one short lock; no allocation.
     done_operation done() const noexcept { return done_operation(node_); }
 
-    /// The value that the nearest with_value() set for this key, or nullptr. Cost: O(depth); where a context has two
-    /// parents (merged(), with_context()), that for each of them. Throws std::bad_alloc, only there.
+    /// The value that the nearest with_value() set for this key, or nullptr. It is there as long as a handle of this
+    /// context, and never changes. Cost: O(depth); where a context has two parents (merged(), with_context()), that for
+    /// each of them. Throws std::bad_alloc, only there.
     template <class T>
     const T* value(const context_key<T>& key) const {
         return static_cast<const T*>(find(&key));
@@ -169,10 +177,6 @@ constexpr clock::duration saturated(std::chrono::duration<Rep, Period> in) noexc
 context root_context() noexcept;
 cancellable with_timeout_of(const context& parent, clock::duration in, std::error_code cause,
                             std::source_location at);
-
-/// Waits that nothing ends early: a limit around one would be a lie.
-template <class Op>
-concept always_shielded = requires { requires std::remove_cvref_t<Op>::always_shielded; };
 
 struct context_value {
     virtual const void* get() const noexcept = 0;
@@ -279,6 +283,7 @@ class [[nodiscard]] swapped_operation {
 
 public:
     using result_type = awaited_type<Op>;
+    static constexpr bool under_other_context = true;
     swapped_operation(Op&& op, swap_kind kind, context with, clock::duration in) noexcept
         : op_(std::move(op)), kind_(kind), with_(std::move(with)), in_(in) {}
     swapped_operation(swapped_operation&&) noexcept = default;
@@ -300,7 +305,9 @@ cancellable with_timeout(const context& parent, std::chrono::duration<Rep, Perio
     return detail::with_timeout_of(parent, detail::saturated(in), cause, at);
 }
 
-/// A child of `parent` that knows `value` under `key`.
+/// A child of `parent` that knows `value` under `key`. Tasks on any worker may look at it at once, without a lock.
+/// Throws   what making a T of `value` throws; std::bad_alloc.
+/// Threads  any, also outside a runtime. Cost: two allocations, one lock.
 template <class T, class U>
 context with_value(const context& parent, const context_key<T>& key, U&& value,
                    std::source_location at = std::source_location::current()) {

@@ -206,4 +206,9 @@ auto go(F&& f, A&& a, B&& b, C&& c, D&& d, std::source_location at = std::source
                      std::forward<D>(d)),
         at);
 }
+/// More than those.
+template <class F, class A, class B, class C, class D, class E, class... More>
+void go(F&&, A&&, B&&, C&&, D&&, E&&, More&&...) {
+    static_assert(detail::too_many<F>, "go: of four arguments at most: put more into a struct");
+}
 }

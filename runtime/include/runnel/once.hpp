@@ -8,6 +8,8 @@
 //       that waits tries it anew;
 //   U3  whoever gets success sees what f wrote.
 //
+// An f that calls the same once waits for itself.
+//
 // After std::call_once. Not taken: Go's rule that a panic counts as done: all others would go on without what they
 // need.
 #pragma once
@@ -43,7 +45,10 @@ private:
 class once : detail::wait_queue {
 public:
     once(std::source_location made_at = std::source_location::current()) noexcept : wait_queue(made_at) {}
-    ~once() { detail::check(waiting.empty(), "once: ends while it is waited for"); }
+    ~once() {
+        detail::check((!busy_ || is_done()) && waiting.empty(), "once: ends while it is called or waited for",
+                      made.made_at());
+    }
 
     /// Runs f(args…), a coroutine that returns task<> or task<result<…>>, if nobody has yet; else waits for who does.
     /// `f` and `args` are kept as by go(), until the task that this returns has ended.

@@ -4,7 +4,8 @@
 //
 //   if (!calls.allow()) co_return too_many;           // now or not at all
 //   if (!co_await calls.wait()) co_return;            // when it is its turn; false: cancelled, and nothing taken
-//   auto place = calls.reserve();                     // for who waits in his own way: place.delay(), place.cancel()
+//   auto place = calls.reserve();                     // for who waits in his own way: place.delay(), and maybe
+//                                                     // calls.cancel(place)
 //
 // A bucket that holds `burst` tokens at most and is refilled at the rate. Who waits has taken its tokens already: the
 // bucket is in debt, and the wait lasts until the debt is paid. So the order is that of the calls, each knows its time

@@ -140,4 +140,9 @@ auto scoped(F&& body, A&& a, B&& b, C&& c, std::source_location at = std::source
     return detail::make_scoped(at, std::forward<F>(body), std::forward<A>(a), std::forward<B>(b),
                                std::forward<C>(c));
 }
+/// More than those.
+template <class F, class A, class B, class C, class D, class... More>
+void scoped(F&&, A&&, B&&, C&&, D&&, More&&...) {
+    static_assert(detail::too_many<F>, "scoped: of three arguments at most: let the body capture the others");
+}
 }

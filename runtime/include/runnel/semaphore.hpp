@@ -28,7 +28,8 @@ namespace runnel {
 
 class semaphore;
 
-/// Permits that were taken; gives them back at its end. Move-only, and may be moved to another task.
+/// Permits that were taken; gives them back at its end, so the semaphore must outlive it. Move-only, and may be moved
+/// to another task.
 class [[nodiscard]] permit {
 public:
     permit(permit&& other) noexcept

@@ -170,6 +170,12 @@ template <class Duration>
 detail::sleep_operation sleep_until(std::chrono::time_point<clock, Duration> when) noexcept {
     return {detail::saturated_nanoseconds(when.time_since_epoch()), detail::deadline_case::origin::clock};
 }
+/// Of another clock, which simulated time knows nothing of.
+template <class Clock, class Duration>
+detail::sleep_operation sleep_until(std::chrono::time_point<Clock, Duration>) noexcept {
+    static_assert(std::is_same_v<Clock, clock>, "sleep_until: a time of rn::clock: rn::clock::now() + 1s");
+    return {0, detail::deadline_case::origin::clock};
+}
 
 /// Limits an operation: it fails with errc::timed_out when it has not happened `d` after the co_await.
 /// The result is an operation of the same kind: inside a select it limits one case, around one it limits

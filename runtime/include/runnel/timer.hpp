@@ -29,6 +29,7 @@
 #include "detail/counted.hpp"
 #include "detail/operation.hpp"
 #include "detail/timer_node.hpp"
+#include "label.hpp"
 #include "result.hpp"
 #include "stopping.hpp"
 #include "time.hpp"
@@ -63,6 +64,8 @@ public:
     bool hold() noexcept override { return false; }
     void run() noexcept override {}
 
+    origin made;
+
 private:
     friend class tick_operation;
 
@@ -93,7 +96,7 @@ public:
     wait_object* object() noexcept override;
     bool try_now(late_wake&) noexcept override;
     void enlist(task_block& task, std::uint64_t ticket) noexcept override;
-    wait_subject subject() const noexcept override { return {"for a tick"}; }
+    wait_subject subject() const noexcept override { return {"for a tick", &of_->made}; }
     bool delist() noexcept override;
 
 private:
@@ -128,8 +131,8 @@ private:
 };
 }
 
-/// One tick, which can be moved or called off. Made inside a runtime; stays where it was made (not
-/// movable), and must not end while somebody waits for it.
+/// One tick, which can be moved or called off. Made inside a runtime, and must end before that does; stays where it was
+/// made (not movable), and must not end while somebody waits for it: check()ed.
 /// Threads: reset(), stop() and fired() from any task or thread, at once.
 class timer {
 public:
@@ -159,6 +162,9 @@ public:
     /// Cancellation  a cancel point on every call; a tick that was not received stays.
     /// Order         one tick ends one wait: the oldest.
     detail::tick_operation fired() noexcept { return detail::tick_operation(source_); }
+
+    /// Its name in dumps and traces. Threads: any.
+    void label(literal text) noexcept { source_.made.set_label(text); }
 
 private:
     detail::tick_source source_;
@@ -194,6 +200,9 @@ public:
 
     /// How many ticks were dropped because nobody took them in time. Threads: any.
     std::uint64_t missed() const noexcept { return source_.missed(); }
+
+    /// Its name in dumps and traces. Threads: any.
+    void label(literal text) noexcept { source_.made.set_label(text); }
 
 private:
     detail::tick_source source_;

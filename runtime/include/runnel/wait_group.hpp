@@ -63,7 +63,9 @@ public:
     void add(std::uint64_t count = 1) noexcept { raise(count); }
     /// One of them is done; more often than there are is misuse: check()ed.
     /// Threads: any, also outside a runtime. Cost: one short lock; the last, O(waiters).
-    void done() noexcept { detail::check(lower(1), "wait_group: done() more often than add()"); }
+    void done(std::source_location at = std::source_location::current()) noexcept {
+        detail::check(lower(1), "wait_group: done() more often than add()", at);
+    }
     /// How many there are. A hint, unless the caller knows. Threads: any.
     std::uint64_t count() noexcept { return countdown::count(); }
 
@@ -89,8 +91,9 @@ public:
     ~latch() { detail::check(waiting.empty(), "latch: ends while it is waited for"); }
 
     /// `by` fewer; more than there are is misuse: check()ed. Threads: any, also outside a runtime.
-    void count_down(std::uint64_t by = 1) noexcept {
-        detail::check(lower(by), "latch: counted down below zero");
+    void count_down(std::uint64_t by = 1,
+                    std::source_location at = std::source_location::current()) noexcept {
+        detail::check(lower(by), "latch: counted down below zero", at);
     }
     /// Is it at zero? Threads: any. True: what was written before each count_down() is seen.
     bool is_open() noexcept { return countdown::count() == 0; }

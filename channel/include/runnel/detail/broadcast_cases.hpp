@@ -24,7 +24,7 @@ enum class slow_receiver : unsigned char {
     lag,         // it loses the oldest, and is told how many beside the next value
     wait,        // the senders wait for it: it loses nothing
     latest,      // it always gets the newest that it has not had, and is told how many it skipped
-    disconnect,  // it loses nothing either: before it would, it is closed with errc::lagged
+    disconnect,  // it has no gaps: before it would, it is closed with errc::lagged, and gets nothing more
 };
 
 namespace detail {

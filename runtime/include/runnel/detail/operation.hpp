@@ -16,10 +16,10 @@
 // Most are one case: single_case<Self, result_type> is all of that but complete(). What is waited for by its name, as a
 // join_handle or an event, is no operation but stands for one: named_awaitable.
 //
-// Adaptors wrap operations and are operations: with_timeout adds a timer's case, with_context the
-// case of the other context's end. select takes the cases of all its operations together. Whatever
-// the kernel cannot give back (a raw read into the caller's buffer) has an awaiter and no cases, so
-// select refuses it at compile time.
+// Adaptors wrap operations and are operations: with_timeout adds a timer's case, select takes the cases of
+// all its operations together. What the kernel cannot give back (a raw read into the caller's buffer), and
+// what runs under another context (with_context, shielded), has an awaiter and no cases, so select refuses
+// it at compile time.
 #pragma once
 
 #include <concepts>
@@ -45,6 +45,13 @@ concept selectable = requires(std::remove_cvref_t<Op>& op, wait_case** out) {
     op.complete(0U);
     op.fail(std::error_code());
 };
+
+/// Waits that nothing ends early: a limit around one would be a lie.
+template <class Op>
+concept always_shielded = requires { requires std::remove_cvref_t<Op>::always_shielded; };
+/// What begins by putting another context in the place of the task's.
+template <class Op>
+concept under_other_context = requires { requires std::remove_cvref_t<Op>::under_other_context; };
 
 /// The assignment of an operation, which refers and does not own: made anew, not while it is waited for.
 template <class Op>

@@ -247,6 +247,10 @@ start_request request_for(std::coroutine_handle<task_promise<T>> frame, task_kin
     return {frame, &frame.promise(), &end_of_task<T>, kind, owner, at, handle};
 }
 
+/// False, for who must not be called.
+template <class>
+inline constexpr bool too_many = false;
+
 template <class Given>
 inline constexpr bool awaited_in_its_expression = false;
 template <operation Op>
@@ -280,6 +284,11 @@ public:
         return spawn_body<F, A, B, C, D>(body(std::forward<F>(f), std::forward<A>(a), std::forward<B>(b),
                                               std::forward<C>(c), std::forward<D>(d)),
                                          at);
+    }
+    /// More than those.
+    template <class F, class A, class B, class C, class D, class E, class... More>
+    void spawn(F&&, A&&, B&&, C&&, D&&, E&&, More&&...) {
+        static_assert(too_many<F>, "spawn: of four arguments at most: put more into a struct");
     }
 
 private:
