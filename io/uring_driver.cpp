@@ -38,7 +38,7 @@ void add(std::atomic<std::size_t>& what, int by) noexcept {
                std::memory_order_relaxed);
 }
 
-uring_slot& slot_of(io_request& request) noexcept { return static_cast<uring_slot&>(request); }
+io_slot& slot_of(io_request& request) noexcept { return static_cast<io_slot&>(request); }
 
 /// The kernel has lost completions, or does not know a call that it knew: no wait could be relied on.
 [[noreturn]] void give_up(int error) noexcept {
@@ -67,7 +67,7 @@ uring_driver::~uring_driver() {
         enter(ring_.submit_and_wait(pause_ns * 100));
         locked_reap();
     }
-    while (owed_messages_ > 0 || cancellers_.load() > 0) {  // U4
+    while (owed_messages_ > 0 || mail_.has_senders()) {  // U4
         sched_yield();
         locked_take_in();
     }
@@ -79,8 +79,8 @@ void uring_driver::cancel_everything() noexcept {
     const auto cancel_one = [this](std::uint64_t user_data) {
         while (!publish_cancel(user_data)) enter(ring_.submit_and_collect());
     };
-    slots_.for_each([&](const uring_slot& slot) {
-        if (slot.at == uring_slot::phase::in_kernel) cancel_one(slot.user_data());
+    slots_.for_each([&](const io_slot& slot) {
+        if (slot.at == io_slot::phase::in_kernel) cancel_one(slot.user_data());
     });
     if (doorbell_armed_) cancel_one(doorbell_data);
 }
@@ -88,19 +88,19 @@ void uring_driver::cancel_everything() noexcept {
 // --- Operations ------------------------------------------------------------------------------------
 
 io_request* uring_driver::prepare(io_action& action, task_block& task) noexcept {
-    uring_slot* slot = slots_.take(*this, lock_);
+    io_slot* slot = slots_.take(*this, lock_);
     if (slot == nullptr) return nullptr;
     slot->action = &action;
     slot->task = &task;
     slot->taken_back = false;
-    slot->at = uring_slot::phase::prepared;
+    slot->at = io_slot::phase::prepared;
     return slot;
 }
 
 void uring_driver::discard(io_request& request) noexcept { slots_.put_back(slot_of(request)); }
 
 void uring_driver::start(io_request& request) noexcept {
-    uring_slot& slot = slot_of(request);
+    io_slot& slot = slot_of(request);
     {
         const std::lock_guard guard(lock_);
         add(in_flight_, 1);
@@ -110,16 +110,7 @@ void uring_driver::start(io_request& request) noexcept {
     if (ring_.unsubmitted() >= submit_at) enter(ring_.submit());
 }
 
-void uring_driver::cancel(io_request& request) noexcept {
-    cancellers_.fetch_add(1);
-    // relaxed: a guess; the CAS decides.
-    io_request* head = inbox_.load(std::memory_order_relaxed);
-    do {
-        request.inbox_next = head;
-    } while (!inbox_.compare_exchange_weak(head, &request));  // seq_cst: U2
-    if (state_.load() == asleep) wake();
-    cancellers_.fetch_sub(1);  // the last access: U4
-}
+void uring_driver::cancel(io_request& request) noexcept { mail_.send(request); }
 
 // --- Driving ---------------------------------------------------------------------------------------
 
@@ -136,7 +127,7 @@ unsigned uring_driver::wait(nanoseconds_t deadline) noexcept {
     const nanoseconds_t timeout = deadline == no_deadline ? no_deadline : deadline - now();
     sleeping_ = ended == 0 && timeout > 0 && fall_asleep();
     lock_.unlock();
-    if (sleeping_ && inbox_.load() == nullptr)  // U2
+    if (sleeping_ && mail_.empty())  // U2
         sleep_in_kernel(timeout);
     else if (worth_entering())
         enter(ring_.submit_and_collect());
@@ -151,7 +142,7 @@ bool uring_driver::begin_sleep() noexcept {
     const unsigned ended = take_in();
     sleeping_ = ended == 0 && fall_asleep();
     lock_.unlock();
-    if (!sleeping_ || inbox_.load() != nullptr) return false;  // U2
+    if (!sleeping_ || !mail_.empty()) return false;  // U2
     if (worth_entering()) enter(ring_.submit_and_collect());
     return ring_.unsubmitted() == 0 && !ring_.has_completions();
 }
@@ -163,15 +154,12 @@ void uring_driver::end_sleep() noexcept {
 }
 
 void uring_driver::come_back() noexcept {
-    state_.exchange(awake);  // an exchange: what was written before the wake() that it may replace is seen
+    mail_.come_back();
     note_processor();
 }
 
 /// Not while something is left that nobody would wake us for; nor deaf.
-bool uring_driver::fall_asleep() noexcept {
-    int seen = awake;
-    return !some_left() && doorbell_armed_ && state_.compare_exchange_strong(seen, asleep);
-}
+bool uring_driver::fall_asleep() noexcept { return !some_left() && doorbell_armed_ && mail_.fall_asleep(); }
 
 void uring_driver::sleep_in_kernel(nanoseconds_t timeout) noexcept {
     count(counters_.sleeps);
@@ -180,13 +168,11 @@ void uring_driver::sleep_in_kernel(nanoseconds_t timeout) noexcept {
     if (status == -EAGAIN || status == -EBUSY) enter(ring_.wait(timeout < pause_ns ? timeout : pause_ns));
 }
 
-void uring_driver::wake() noexcept {
-    if (state_.exchange(woken) == asleep) doorbell_.ring();
-}
+void uring_driver::wake() noexcept { mail_.wake(); }
 
 bool uring_driver::stranded() const noexcept {
     return ring_.unsubmitted() != 0 || ring_.has_completions() || ring_.has_task_work() ||
-           ring_.overflowed() || inbox_.load() != nullptr ||
+           ring_.overflowed() || !mail_.looks_empty() ||
            has_left_.load(std::memory_order_relaxed);  // relaxed: a hint
 }
 
@@ -269,9 +255,8 @@ void uring_driver::note_what_is_left() noexcept {
 }
 
 void uring_driver::take_messages() noexcept {
-    // relaxed: a look; whoever pushes later wakes the owner, or is seen by its second look.
-    if (messages_ == nullptr && inbox_.load(std::memory_order_relaxed) != nullptr)
-        messages_ = inbox_.exchange(nullptr);
+    // Whoever sends later wakes the owner, or is seen by its second look.
+    if (messages_ == nullptr) messages_ = mail_.take();
     while (messages_ != nullptr) {
         io_request* following = messages_->inbox_next;  // the slot may be reused once its message is taken
         if (!take_message(slot_of(*messages_))) return;
@@ -280,13 +265,13 @@ void uring_driver::take_messages() noexcept {
 }
 
 /// False: there is no room in the ring, try again.
-bool uring_driver::take_message(uring_slot& slot) noexcept {
-    if (slot.at == uring_slot::phase::over) {
+bool uring_driver::take_message(io_slot& slot) noexcept {
+    if (slot.at == io_slot::phase::over) {
         --owed_messages_;
         slots_.release(slot);  // L2
         return true;
     }
-    if (slot.at == uring_slot::phase::in_kernel && !publish_cancel(slot.user_data())) return false;
+    if (slot.at == io_slot::phase::in_kernel && !publish_cancel(slot.user_data())) return false;
     slot.taken_back = true;
     return true;
 }
@@ -294,7 +279,7 @@ bool uring_driver::take_message(uring_slot& slot) noexcept {
 unsigned uring_driver::publish_delayed() noexcept {
     unsigned ended = 0;
     while (!delayed_.empty() && !closing_) {
-        uring_slot& slot = *delayed_.front();
+        io_slot& slot = *delayed_.front();
         if (!slot.taken_back && !publish(slot)) break;
         delayed_.pop();
         if (slot.taken_back) {
@@ -305,18 +290,18 @@ unsigned uring_driver::publish_delayed() noexcept {
     return ended;
 }
 
-void uring_driver::delay(uring_slot& slot) noexcept {
-    slot.at = uring_slot::phase::delayed;
+void uring_driver::delay(io_slot& slot) noexcept {
+    slot.at = io_slot::phase::delayed;
     delayed_.push(slot);
     note_what_is_left();
 }
 
-bool uring_driver::publish(uring_slot& slot) noexcept {
+bool uring_driver::publish(io_slot& slot) noexcept {
     io_uring_sqe* request = ring_.next();
     if (request == nullptr) return false;
     fill_request(*request, *slot.action);
     request->user_data = slot.user_data();
-    slot.at = uring_slot::phase::in_kernel;
+    slot.at = io_slot::phase::in_kernel;
     ++kernel_holds_;
     ring_.publish();
     return true;
@@ -336,7 +321,7 @@ bool uring_driver::publish_cancel(std::uint64_t user_data) noexcept {
 bool uring_driver::arm_doorbell() noexcept {
     io_uring_sqe* request = ring_.next();
     if (request == nullptr || closing_) return false;
-    io_uring_prep_poll_multishot(request, doorbell_.fd(), POLLIN);
+    io_uring_prep_poll_multishot(request, mail_.bell_fd(), POLLIN);
     request->user_data = doorbell_data;
     ++kernel_holds_;
     ring_.publish();
@@ -371,7 +356,7 @@ unsigned uring_driver::complete(std::uint64_t user_data, int status, unsigned fl
         }
         return 0;
     }
-    uring_slot* slot = slots_.find(user_data);
+    io_slot* slot = slots_.find(user_data);
     if (slot == nullptr) {
         count(counters_.strays);
         return 0;
@@ -381,7 +366,7 @@ unsigned uring_driver::complete(std::uint64_t user_data, int status, unsigned fl
     return settle(*slot, status, flags);
 }
 
-unsigned uring_driver::settle(uring_slot& slot, int status, unsigned flags) noexcept {
+unsigned uring_driver::settle(io_slot& slot, int status, unsigned flags) noexcept {
     if (closing_) return finish(slot);
     io_action& action = *slot.action;
     // ECANCELED unasked: the thread that submitted it, a helper perhaps, has ended.
@@ -399,12 +384,12 @@ unsigned uring_driver::settle(uring_slot& slot, int status, unsigned flags) noex
 }
 
 /// The task goes on: nothing of its frame is touched any more.
-unsigned uring_driver::finish(uring_slot& slot) noexcept {
+unsigned uring_driver::finish(io_slot& slot) noexcept {
     const bool message_under_way = !closing_ && complete_io(*slot.task) && !slot.taken_back;
     add(in_flight_, -1);
     if (message_under_way) {
         ++owed_messages_;
-        slot.at = uring_slot::phase::over;
+        slot.at = io_slot::phase::over;
     } else {
         slots_.release(slot);
     }

@@ -1,6 +1,6 @@
 // uring_driver: a worker's driver and I/O back end on an io_uring of its own.
 //
-// An operation is a slot (uring_slots.hpp), from prepare() to its last completion. Its request is
+// An operation is a slot (io_slots.hpp), from prepare() to its last completion. Its request is
 // published in the ring at once and handed over in batches: before a sleep, at each tick, or when 32 are
 // there.
 //
@@ -12,18 +12,14 @@
 // sleeps. begin_sleep() is wait() up to there: the ring's own descriptor is readable when it has a completion, the
 // doorbell's too. help() is poll() by another worker, for an owner that is busy with a long task.
 //
-// Waking
-//   awake --wake--> woken --wait--> awake            a wake() before the sleep ends it (D2 of driver.hpp)
-//   awake --wait--> asleep --wake, doorbell--> woken  only here it costs a system call
+// Messages and wake-ups come by the mailbox (mailbox.hpp), whose doorbell the ring watches.
 //
 //   U1  the lock guards the ring's two ends and the slots: owner and helpers take turns. No task runs and
 //       nothing waits under it. The system call is made without it: the kernel orders those itself;
-//   U2  a message is pushed, then the state is read; the owner writes `asleep`, then looks for messages:
-//       all seq_cst, so one of the two sees the other;
+//   U2  before it sleeps it has announced that, and looked for messages once more (X1 of mailbox.hpp);
 //   U3  each request ends by one last completion, also when it was cancelled, and the driver is not gone
 //       before that: the destructor cancels what is left and waits;
-//   U4  nor is it gone before each canceller has sent its message and let go: a plain thread may come late,
-//       when the task that it cancelled has already ended;
+//   U4  nor is it gone before each message has come whose operation is over, and its sender has let go (X3);
 //   U5  from its announcement until it is back the owner's ring is its own: what a helper took out then could
 //       be the doorbell's, or leave something to do that the owner would oversleep.
 //
@@ -40,9 +36,9 @@
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/spin_lock.hpp>
 
-#include "doorbell.hpp"
+#include "io_slots.hpp"
+#include "mailbox.hpp"
 #include "ring.hpp"
-#include "uring_slots.hpp"
 
 namespace runnel::detail {
 
@@ -77,12 +73,12 @@ private:
     // 1, under the lock; they return how many tasks they made ready.
     unsigned take_in() noexcept;
     void take_messages() noexcept;
-    bool take_message(uring_slot& slot) noexcept;
+    bool take_message(io_slot& slot) noexcept;
     unsigned publish_delayed() noexcept;
     bool arm_doorbell() noexcept;
-    bool publish(uring_slot& slot) noexcept;
+    bool publish(io_slot& slot) noexcept;
     bool publish_cancel(std::uint64_t user_data) noexcept;
-    void delay(uring_slot& slot) noexcept;
+    void delay(io_slot& slot) noexcept;
     bool some_left() const noexcept;
     void note_what_is_left() noexcept;
     bool fall_asleep() noexcept;
@@ -98,8 +94,8 @@ private:
     // 3, under the lock.
     unsigned reap() noexcept;
     unsigned complete(std::uint64_t user_data, int status, unsigned flags) noexcept;
-    unsigned settle(uring_slot& slot, int status, unsigned flags) noexcept;
-    unsigned finish(uring_slot& slot) noexcept;
+    unsigned settle(io_slot& slot, int status, unsigned flags) noexcept;
+    unsigned finish(io_slot& slot) noexcept;
 
     unsigned locked_take_in() noexcept;
     unsigned locked_reap() noexcept;
@@ -110,9 +106,9 @@ private:
     // Read and written by whoever drives:
     mutable spin_lock lock_;
     ring ring_;
-    uring_slots slots_;
-    uring_slot_queue delayed_;
-    io_request* messages_ = nullptr;  // taken out of the inbox, not yet acted on
+    io_slots slots_;
+    io_slot_queue delayed_;
+    io_request* messages_ = nullptr;  // taken out of the mailbox, not yet acted on
     std::size_t kernel_holds_ = 0;    // requests whose last completion is to come, with the doorbell's
     std::size_t owed_messages_ = 0;   // operations that are over, but a canceller still looks at them
     bool closing_ = false;
@@ -120,19 +116,15 @@ private:
     bool sleeping_ = false;  // the owner does, or is about to: U5
 
     // Looked at by others, without the lock:
-    alignas(64) std::atomic<io_request*> inbox_{nullptr};  // a stack of messages
-    enum state : int { awake, asleep, woken };
-    std::atomic<int> state_{awake};
+    mailbox mail_;
     std::atomic<bool> has_left_{false};  // delayed slots or messages
     std::atomic<int> processor_{-1};     // where the owner was seen last
     std::atomic<std::size_t> in_flight_{0};
-    std::atomic<int> cancellers_{0};
 
     struct counters {
         std::atomic<std::uint64_t> submitted{0}, completed{0}, enters{0}, sleeps{0}, helped{0}, overflows{0},
             strays{0};
     } counters_;
-    doorbell doorbell_;
 };
 
 /// The factory of make_uring_drivers(), with other sizes or system calls: for tests.

@@ -22,17 +22,27 @@ namespace runnel::detail {
 namespace {
 driver_kind kind_of_driver(const options& how) {
     if (how.driver() != driver_kind::automatic) return how.driver();
-    const char* wish = std::getenv("RUNNEL_DRIVER");
-    if (wish != nullptr && std::strcmp(wish, "none") == 0) return driver_kind::none;
-    if (wish != nullptr && *wish != '\0' && std::strcmp(wish, "uring") != 0)
-        throw std::invalid_argument(std::string("RUNNEL_DRIVER=") + wish +
-                                    ": unknown driver; use uring or none");
-    return driver_kind::uring;
+    const char* const wish = std::getenv("RUNNEL_DRIVER");
+    if (wish == nullptr || *wish == '\0') return driver_kind::automatic;
+    if (std::strcmp(wish, "uring") == 0) return driver_kind::uring;
+    if (std::strcmp(wish, "epoll") == 0) return driver_kind::epoll;
+    if (std::strcmp(wish, "none") == 0) return driver_kind::none;
+    throw std::invalid_argument(std::string("RUNNEL_DRIVER=") + wish +
+                                ": unknown driver; use uring, epoll or none");
 }
 
 std::unique_ptr<driver_factory> drivers_for(const options& how, bool polled = false) {
     if (how.drivers_from() != nullptr) return how.drivers_from()();
-    if (kind_of_driver(how) == driver_kind::uring) return make_uring_drivers();
+    switch (kind_of_driver(how)) {
+        case driver_kind::automatic:
+            return make_io_drivers();
+        case driver_kind::uring:
+            return make_uring_drivers();
+        case driver_kind::epoll:
+            return make_epoll_drivers();
+        case driver_kind::none:
+            break;
+    }
     return polled ? make_eventfd_drivers() : make_futex_drivers();
 }
 

@@ -8,9 +8,8 @@
 
 #include <doctest/doctest.h>
 
+#include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/wait.hpp>
-
-#include "io/uring_driver.hpp"
 
 namespace test {
 
@@ -18,14 +17,17 @@ namespace bits = runnel::detail::word_bits;
 
 class bare_read {
 public:
-    explicit bare_read(runnel::detail::uring_driver& driver) : driver_(driver) {
+    enum class when { now, later };
+
+    template <class Driver>
+    explicit bare_read(Driver& driver, when begins = when::now) : driver_(driver), backend_(driver) {
         REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_) == 0);
         action_.fd = ends_[0];
         action_.data = &byte_;
         action_.bytes = 1;
-        request_ = driver_.prepare(action_, task_);
+        request_ = backend_.prepare(action_, task_);
         task_.word = bits::epoch_step | bits::armed_io | bits::held;
-        driver_.start(*request_);
+        if (begins == when::now) start();
     }
     ~bare_read() {
         close(ends_[0]);
@@ -34,6 +36,7 @@ public:
     bare_read(const bare_read&) = delete;
     bare_read& operator=(const bare_read&) = delete;
 
+    void start() { backend_.start(*request_); }
     void send_byte() { CHECK(write(ends_[1], "x", 1) == 1); }
     void ask_to_take_back() {
         task_.word |= runnel::detail::word_bits::take_back;
@@ -49,7 +52,8 @@ public:
     const runnel::detail::io_request* request() const { return request_; }
 
 private:
-    runnel::detail::uring_driver& driver_;
+    runnel::detail::driver& driver_;
+    runnel::detail::io_backend& backend_;
     int ends_[2] = {-1, -1};
     char byte_ = 0;
     runnel::detail::task_block task_;

@@ -16,6 +16,7 @@
 
 #include "bare_read.hpp"
 #include "io/kick.hpp"
+#include "io/uring_driver.hpp"
 
 using namespace test;
 namespace detail = runnel::detail;

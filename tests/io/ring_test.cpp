@@ -1,13 +1,11 @@
 // Setting a ring up where it is refused, and where the kernel is old.
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
 #include <system_error>
 
+#include "forbid.hpp"
 #include "io/ring.hpp"
 #include "support/child.hpp"
 #include "tools.hpp"
@@ -17,22 +15,17 @@ namespace detail = runnel::detail;
 
 namespace {
 
-/// From here on io_uring_setup fails in this process, as under a container's seccomp profile.
-bool forbid_io_uring(unsigned error) {
-    sock_filter steps[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),  // the number of the system call
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const sock_fprog filter{sizeof steps / sizeof *steps, steps};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+rn::task<> talk() {
+    stream_pair ends = co_await connected_pair();
+    CHECK((co_await rn::with_timeout(1ms, ends.second.recv())).error() == rn::errc::timed_out);
+    CHECK(co_await ends.first.write_all("hello"));
+    CHECK(ends.first.shutdown_write());
+    CHECK(co_await read_all(ends.second) == "hello");
 }
 
 std::string refusal() {
     try {
-        rn::runtime runtime(rn::options().workers(2));
+        rn::runtime runtime(rn::options().workers(2).driver(rn::driver_kind::uring));
     } catch (const std::system_error& refused) {
         return refused.what();
     }
@@ -41,7 +34,7 @@ std::string refusal() {
 }
 
 TEST_CASE("child: io_uring is forbidden" * doctest::skip()) {
-    REQUIRE(forbid_io_uring(EPERM));
+    REQUIRE(forbid(SYS_io_uring_setup, EPERM));
     const std::string words = refusal();
     for (const char* part :
          {"io_uring_setup", "seccomp", "kernel.io_uring_disabled", "Operation not permitted"})
@@ -49,7 +42,7 @@ TEST_CASE("child: io_uring is forbidden" * doctest::skip()) {
 }
 
 TEST_CASE("child: the kernel has no io_uring" * doctest::skip()) {
-    REQUIRE(forbid_io_uring(ENOSYS));
+    REQUIRE(forbid(SYS_io_uring_setup, ENOSYS));
     const std::string words = refusal();
     for (const char* part : {"io_uring_setup", "no io_uring", "Linux 5.13"})
         CHECK_MESSAGE(words.find(part) != words.npos, words);
@@ -74,14 +67,37 @@ TEST_CASE("ring: a refused set-up says which call failed, why, and what to do") 
     }
 }
 
+TEST_CASE("child: a program where io_uring is forbidden" * doctest::skip()) {
+    REQUIRE(forbid(SYS_io_uring_setup, EPERM));
+    for (int i = 0; i < 2; ++i) {
+        rn::runtime runtime(rn::options().workers(2));
+        CHECK(std::string(runtime.driver_name()) == "epoll");
+        CHECK(runtime.spawn(talk).wait());
+    }
+}
+
+TEST_CASE("child: a program in which RUNNEL_DRIVER asks for the ring" * doctest::skip()) {
+    REQUIRE(forbid(SYS_io_uring_setup, EPERM));
+    CHECK_THROWS_AS(rn::runtime(rn::options().workers(1)), std::system_error);
+}
+
+TEST_CASE("driver: where io_uring is refused a program runs with epoll, and says so once with the reason") {
+    const support::child_end end =
+        support::child("child: a program where io_uring is forbidden", "RUNNEL_DRIVER=").wait();
+    CHECK_MESSAGE(end.exited(0), end.printed);
+    const std::string line = "runnel: epoll instead of io_uring: io_uring_setup: io_uring is forbidden here";
+    const std::size_t said = end.printed.find(line);
+    CHECK_MESSAGE(said != std::string::npos, end.printed);
+    CHECK(end.printed.find(line, said + 1) == std::string::npos);
+}
+
+TEST_CASE("driver: what RUNNEL_DRIVER asks for is not replaced by another") {
+    const char* const name = "child: a program in which RUNNEL_DRIVER asks for the ring";
+    const support::child_end end = support::child(name, "RUNNEL_DRIVER=uring").wait();
+    CHECK_MESSAGE(end.exited(0), end.printed);
+}
+
 TEST_CASE("ring: what a newer kernel has is done without on an older one") {
-    const auto talk = []() -> rn::task<> {
-        stream_pair ends = co_await connected_pair();
-        CHECK((co_await rn::with_timeout(1ms, ends.second.recv())).error() == rn::errc::timed_out);
-        CHECK(co_await ends.first.write_all("hello"));
-        CHECK(ends.first.shutdown_write());
-        CHECK(co_await read_all(ends.second) == "hello");
-    };
     for (const unsigned withheld :
          {0U, IORING_SETUP_COOP_TASKRUN, IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL}) {
         detail::ring_options old;

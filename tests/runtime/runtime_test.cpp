@@ -293,7 +293,7 @@ TEST_CASE("runtime: RUNNEL_DRIVER chooses the driver; an unknown one is refused 
     support::child none("child: what RUNNEL_DRIVER chooses", "RUNNEL_DRIVER=none");
     CHECK(none.wait().said("driver: futex"));
     support::child unknown("child: what RUNNEL_DRIVER chooses", "RUNNEL_DRIVER=abacus");
-    CHECK(unknown.wait().said("refused: RUNNEL_DRIVER=abacus: unknown driver; use uring or none"));
+    CHECK(unknown.wait().said("refused: RUNNEL_DRIVER=abacus: unknown driver; use uring, epoll or none"));
 }
 
 struct broken_drivers final : rn::detail::driver_factory {

@@ -23,9 +23,9 @@ inline runnel::options workers(unsigned count) {
     return how;
 }
 
-/// The same, and with io_uring where the kernel lets us: what concerns sleeping and waking holds on both.
+/// The same, with epoll, and with io_uring where the kernel lets us: what concerns sleeping and waking holds on all.
 inline std::vector<runnel::options> on_each_driver(unsigned count) {
-    std::vector<runnel::options> all{workers(count)};
+    std::vector<runnel::options> all{workers(count), workers(count).driver(runnel::driver_kind::epoll)};
     all.push_back(workers(count).driver(runnel::driver_kind::uring));
     try {
         const runnel::runtime probe(all.back());

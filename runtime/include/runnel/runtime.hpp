@@ -28,8 +28,9 @@ class driver_factory;
 
 /// Where a runtime's workers sleep and do I/O.
 enum class driver_kind : unsigned char {
-    automatic,  // RUNNEL_DRIVER=uring|none if set, else the ring
-    uring,      // io_uring: everything
+    automatic,  // RUNNEL_DRIVER=uring|epoll|none if set, else the ring, or epoll where that is refused
+    uring,      // io_uring
+    epoll,      // the same where there is no io_uring
     none,       // a futex: timers and wake-ups, no I/O
 };
 

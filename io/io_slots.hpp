@@ -1,10 +1,12 @@
-// uring_slots: the operations of one ring: who waits for each, and how far it is.
+// io_slots: the operations of one driver: who waits for each, and how far it is.
 //
 //   spare --prepare--> prepared --start--> in_kernel --completion--> spare
 //                          |                 ^    |
 //                          |  queue is full  |    |  to be continued, or queue is full
 //                          +---> delayed ----+<---+
 //   in_kernel --completion, but its cancel message is still on the way--> over --message--> spare
+//
+// On a ring `in_kernel` is what it says; with epoll such a slot stands in line at its descriptor, and none is delayed.
 //
 //   L1  a slot is never unmapped while the driver lives, so a canceller may look at it at any time;
 //   L2  it is spare again only when its last completion and, if one was sent, its message have arrived:
@@ -23,12 +25,12 @@
 
 namespace runnel::detail {
 
-struct alignas(64) uring_slot : io_request {
+struct alignas(64) io_slot : io_request {
     enum class phase : unsigned char { spare, prepared, delayed, in_kernel, over };
 
     task_block* task = nullptr;
     io_action* action = nullptr;  // in the waiting frame: ours until the operation is completed
-    uring_slot* next = nullptr;   // among the spare, or among the delayed
+    io_slot* next = nullptr;      // among the spare, or among the delayed
     std::uint32_t index = 0;
     std::uint32_t generation = 0;
     phase at = phase::spare;
@@ -36,38 +38,38 @@ struct alignas(64) uring_slot : io_request {
 
     std::uint64_t user_data() const noexcept { return std::uint64_t{generation} << 32 | index; }
 };
-static_assert(sizeof(uring_slot) == 64);
+static_assert(sizeof(io_slot) == 64);
 
-class uring_slots {
+class io_slots {
 public:
     /// Owner only. Takes the lock (of type Lock) when its own list is empty. nullptr: no memory.
     template <class Lock>
-    uring_slot* take(driver& owner, Lock& lock) noexcept {
+    io_slot* take(driver& owner, Lock& lock) noexcept {
         if (spare_ == nullptr) {
             lock.lock();
             refill(owner);
             lock.unlock();
         }
-        uring_slot* slot = spare_;
+        io_slot* slot = spare_;
         if (slot != nullptr) spare_ = slot->next;
         return slot;
     }
     /// Owner only: one that was never started.
-    void put_back(uring_slot& slot) noexcept {
-        slot.at = uring_slot::phase::spare;
+    void put_back(io_slot& slot) noexcept {
+        slot.at = io_slot::phase::spare;
         slot.next = spare_;
         spare_ = &slot;
     }
 
     /// Under the lock: the operation is over (L2).
-    void release(uring_slot& slot) noexcept {
+    void release(io_slot& slot) noexcept {
         ++slot.generation;
-        slot.at = uring_slot::phase::spare;
+        slot.at = io_slot::phase::spare;
         slot.next = released_;
         released_ = &slot;
     }
     /// Under the lock: nullptr if this is no operation of now.
-    uring_slot* find(std::uint64_t user_data) noexcept;
+    io_slot* find(std::uint64_t user_data) noexcept;
 
     template <class Visit>
     void for_each(Visit visit) {
@@ -80,25 +82,32 @@ private:
     void refill(driver& owner) noexcept;
     void grow(driver& owner);
 
-    std::vector<std::unique_ptr<uring_slot[]>> chunks_;
-    uring_slot* spare_ = nullptr;     // the owner's
-    uring_slot* released_ = nullptr;  // under the lock: by whoever has reaped, perhaps a helper
+    std::vector<std::unique_ptr<io_slot[]>> chunks_;
+    io_slot* spare_ = nullptr;     // the owner's
+    io_slot* released_ = nullptr;  // under the lock: by whoever has reaped, perhaps a helper
 };
 
 /// First in, first out, through `next`.
-class uring_slot_queue {
+class io_slot_queue {
 public:
     bool empty() const noexcept { return first_ == nullptr; }
-    uring_slot* front() const noexcept { return first_; }
-    void push(uring_slot& slot) noexcept {
+    io_slot* front() const noexcept { return first_; }
+    void push(io_slot& slot) noexcept {
         slot.next = nullptr;
         (first_ == nullptr ? first_ : last_->next) = &slot;
         last_ = &slot;
     }
     void pop() noexcept { first_ = first_->next; }
+    /// From anywhere. Cost: O(those before it).
+    void remove(io_slot& slot) noexcept {
+        io_slot* before = nullptr;
+        for (io_slot* each = first_; each != &slot; each = each->next) before = each;
+        (before == nullptr ? first_ : before->next) = slot.next;
+        if (last_ == &slot) last_ = before;
+    }
 
 private:
-    uring_slot* first_ = nullptr;
-    uring_slot* last_ = nullptr;
+    io_slot* first_ = nullptr;
+    io_slot* last_ = nullptr;
 };
 }

@@ -1,19 +1,19 @@
-// Growing, and finding a slot by its user_data; see uring_slots.hpp.
-#include "uring_slots.hpp"
+// Growing, and finding a slot by its user_data; see io_slots.hpp.
+#include "io_slots.hpp"
 
 #include <new>
 #include <utility>
 
 namespace runnel::detail {
 
-uring_slot* uring_slots::find(std::uint64_t user_data) noexcept {
+io_slot* io_slots::find(std::uint64_t user_data) noexcept {
     const auto index = static_cast<std::uint32_t>(user_data);
     if (index / chunk_slots >= chunks_.size()) return nullptr;
-    uring_slot& slot = chunks_[index / chunk_slots][index % chunk_slots];
-    return slot.user_data() == user_data && slot.at == uring_slot::phase::in_kernel ? &slot : nullptr;
+    io_slot& slot = chunks_[index / chunk_slots][index % chunk_slots];
+    return slot.user_data() == user_data && slot.at == io_slot::phase::in_kernel ? &slot : nullptr;
 }
 
-void uring_slots::refill(driver& owner) noexcept {
+void io_slots::refill(driver& owner) noexcept {
     spare_ = std::exchange(released_, nullptr);
     if (spare_ != nullptr) return;
     try {
@@ -22,9 +22,9 @@ void uring_slots::refill(driver& owner) noexcept {
     }
 }
 
-void uring_slots::grow(driver& owner) {
+void io_slots::grow(driver& owner) {
     chunks_.reserve(chunks_.size() + 1);
-    auto chunk = std::make_unique<uring_slot[]>(chunk_slots);
+    auto chunk = std::make_unique<io_slot[]>(chunk_slots);
     const auto first = static_cast<std::uint32_t>(chunks_.size()) * chunk_slots;
     for (unsigned i = chunk_slots; i-- > 0;) {
         chunk[i].owner = &owner;

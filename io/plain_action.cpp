@@ -1,0 +1,116 @@
+// One action, call by call; see plain_action.hpp.
+#include "plain_action.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace runnel::detail {
+
+namespace {
+constexpr std::size_t most_at_once = std::size_t{1} << 20;
+
+/// Makes the call until no signal has interrupted it: its result, or -errno.
+template <class Call>
+long answer_of(Call call) noexcept {
+    for (;;) {
+        const long status = static_cast<long>(call());
+        if (status >= 0) return status;
+        if (errno != EINTR) return -errno;
+    }
+}
+
+bool would_wait(long answer) noexcept { return answer == -EAGAIN || answer == -EWOULDBLOCK; }
+
+bool end(io_action& what, long answer) noexcept {
+    if (answer < 0) what.error = static_cast<int>(-answer);
+    return true;
+}
+
+void set_blocking(int fd, bool on) noexcept {
+    const int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0) fcntl(fd, F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+}
+
+bool accept_one(io_action& what) noexcept {
+    const long answer = answer_of([&] { return accept4(what.fd, nullptr, nullptr, SOCK_CLOEXEC); });
+    if (would_wait(answer)) return false;
+    if (answer >= 0) what.moved = static_cast<std::size_t>(answer);
+    return end(what, answer);
+}
+
+bool receive(io_action& what) noexcept {
+    const long answer = answer_of([&] { return recv(what.fd, what.data, what.bytes, MSG_DONTWAIT); });
+    if (would_wait(answer)) return false;
+    if (answer > 0) what.advance(static_cast<std::size_t>(answer));
+    return end(what, answer);
+}
+
+bool send(io_action& what) noexcept {
+    const std::size_t bytes = std::min(what.bytes, most_at_once);
+    const long answer =
+        answer_of([&] { return ::send(what.fd, what.data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL); });
+    if (would_wait(answer)) return false;
+    if (answer > 0) what.advance(static_cast<std::size_t>(answer));
+    return answer < 0 ? end(what, answer) : !what.whole || what.bytes == 0;
+}
+
+/// On Linux a connect that a signal has interrupted goes on, as one that does not wait does.
+bool begin_connect(io_action& what) noexcept {
+    set_blocking(what.fd, false);
+    if (connect(what.fd, static_cast<const sockaddr*>(what.data), static_cast<socklen_t>(what.bytes)) == 0)
+        errno = 0;
+    if (errno == EINPROGRESS || errno == EINTR) return false;
+    const int error = errno;
+    set_blocking(what.fd, true);
+    return end(what, -error);
+}
+
+bool end_connect(io_action& what) noexcept {
+    int error = 0;
+    socklen_t bytes = sizeof error;
+    if (getsockopt(what.fd, SOL_SOCKET, SO_ERROR, &error, &bytes) < 0) error = errno;
+    set_blocking(what.fd, true);
+    return end(what, -error);
+}
+}
+
+bool goes_out(io_kind kind) noexcept { return kind == io_kind::send || kind == io_kind::connect; }
+
+bool begin_action(io_action& what) noexcept {
+    switch (what.kind) {
+        case io_kind::accept:
+            set_blocking(what.fd, false);
+            return accept_one(what);
+        case io_kind::connect:
+            return begin_connect(what);
+        case io_kind::receive:
+            return !what.will_wait && receive(what);
+        case io_kind::send:
+            return send(what);
+        case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
+        case io_kind::readability:
+            return false;
+    }
+    return false;
+}
+
+bool go_on_with(io_action& what) noexcept {
+    switch (what.kind) {
+        case io_kind::accept:
+            return accept_one(what);
+        case io_kind::connect:
+            return end_connect(what);
+        case io_kind::receive:
+            return receive(what);
+        case io_kind::send:
+            return send(what);
+        case io_kind::lease:
+        case io_kind::readability:
+            return true;
+    }
+    return true;
+}
+}
