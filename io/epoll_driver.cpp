@@ -10,6 +10,7 @@
 #include <mutex>
 #include <new>
 #include <system_error>
+#include <utility>
 
 #include <runnel/detail/wait.hpp>
 
@@ -42,12 +43,12 @@ io_slot& slot_of(io_request& request) noexcept { return static_cast<io_slot&>(re
 /// Where the finer call is unknown, or forbidden, a sleep is up to a millisecond too long.
 int wait_in(int epoll, epoll_event* into, int most, nanoseconds_t timeout) noexcept {
     static std::atomic<bool> coarse{false};
-    // relaxed, both: whoever does not know it yet finds it out again.
+    // relaxed, here and below: whoever does not know it yet finds it out again.
     if (!coarse.load(std::memory_order_relaxed)) {
         const timespec time{timeout / second, timeout % second};
         const int count = epoll_pwait2(epoll, into, most, timeout == no_deadline ? nullptr : &time, nullptr);
         if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
-        coarse.store(true, std::memory_order_relaxed);
+        coarse.store(true, std::memory_order_relaxed);  // relaxed: see above
     }
     const nanoseconds_t rounded = timeout / millisecond + (timeout % millisecond != 0 ? 1 : 0);
     const int limit = rounded < INT_MAX ? static_cast<int>(rounded) : INT_MAX;
@@ -194,6 +195,7 @@ void epoll_driver::end_sleep() noexcept {
     mail_.come_back();
     const std::lock_guard guard(lock_);
     sleeping_ = false;
+    bell_may_ring_ = true;
 }
 
 /// Nothing shows from outside whether there is an event, so whoever asks is told that there may be one.
@@ -252,7 +254,7 @@ unsigned epoll_driver::take_message(io_slot& slot) noexcept {
 }
 
 unsigned epoll_driver::collect() noexcept {
-    if (in_flight() == 0) return 0;
+    if (in_flight() == 0 && !std::exchange(bell_may_ring_, false)) return 0;
     events those;
     look(those, 0);
     return handle(those);

@@ -2,14 +2,14 @@
 //
 // An operation is a slot (io_slots.hpp), as on a ring. What the kernel does with a ring's requests is done here:
 //
-//   start()   tries it by a plain call, unless that is known to be in vain; else the slot stands in line at its
-//             descriptor, one line for each direction, and the descriptor is armed
-//   an event  the first in the line is tried, and completed when it is done, and so on; while some are left the
-//             descriptor is armed again
+//   start()   tries it by a plain call, unless that is known to be in vain; else the slot stands in line at
+//             its descriptor, one line for each direction, and the descriptor is armed
+//   an event  the first in the line is tried, and completed when it is done, and so on; while some are left
+//             the descriptor is armed again
 //   a message "take it back": the slot leaves its line and is completed at once
 //
-// poll() takes the messages in and collects events without waiting; wait() announces that it sleeps, looks once more for
-// messages, and sleeps in the epoll, which watches the mailbox's doorbell too. begin_sleep() is wait() up to there: the
+// poll() takes the messages in and collects events without waiting; wait() announces that it sleeps, looks once more
+// for messages, and sleeps in the epoll, which watches the doorbell too. begin_sleep() is wait() up to there: the
 // epoll's own descriptor is readable when there is an event. help() is poll() by another worker.
 //
 //   E1  the lock guards slots, lines and interests: owner and helpers take turns. Calls on sockets are made under it,
@@ -26,7 +26,8 @@
 //
 // Not taken: one epoll for all workers (whoever holds it is woken for all, and runs what the others' caches have);
 // descriptors that stay armed, edge-triggered, with what is ready noted beside them (one call less per wait, but who
-// closes a descriptor would have to tell every worker's notes, and each event of a stream that nobody reads costs a wake-up).
+// closes a descriptor would have to tell every worker's notes, and each event of a stream that nobody reads costs a
+// wake-up).
 #pragma once
 
 #include <sys/epoll.h>
@@ -107,7 +108,8 @@ private:
     std::vector<interest> interests_;
     std::size_t owed_messages_ = 0;  // operations that are over, but a canceller still looks at them
     bool closing_ = false;
-    bool sleeping_ = false;  // the owner does, or is about to: E4
+    bool sleeping_ = false;       // the owner does, or is about to: E4
+    bool bell_may_ring_ = false;  // after a sleep in somebody else's loop, which has seen it and not taken it
 
     // Looked at by others, without the lock:
     mailbox mail_;

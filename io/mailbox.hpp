@@ -5,8 +5,8 @@
 //
 // A message is the link in the operation's own slot: it allocates nothing, and comes from any thread.
 //
-//   X1  a message is pushed, then the state is read; the owner writes `asleep`, then looks for messages: all seq_cst, so
-//       one of the two sees the other;
+//   X1  a message is pushed, then the state is read; the owner writes `asleep`, then looks for messages: all
+//       seq_cst, so one of the two sees the other;
 //   X2  only a wake() that ends a sleep rings, so a burst of them costs one system call;
 //   X3  a driver is not gone before each sender has let go: a plain thread may come late, when the task that it
 //       cancelled has already ended.
@@ -41,8 +41,9 @@ public:
     bool empty() const noexcept { return inbox_.load() == nullptr; }  // seq_cst: X1
     /// A hint.
     bool looks_empty() const noexcept {
+        // relaxed: a hint.
         return inbox_.load(std::memory_order_relaxed) == nullptr;
-    }  // relaxed: a hint
+    }
     /// All there are, linked by inbox_next, the newest first.
     io_request* take() noexcept { return looks_empty() ? nullptr : inbox_.exchange(nullptr); }
 
