@@ -84,8 +84,8 @@ std::error_code broadcast_sender_end::why(std::source_location at) const noexcep
     return to != nullptr ? to->why() : std::error_code();
 }
 std::size_t broadcast_sender_end::receivers(std::source_location at) const noexcept {
-    const broadcast_core* const to = core(at);
-    return to != nullptr ? to->receivers() : 0;
+    broadcast_core* const to = core(at);
+    return to != nullptr && !to->why() ? to->receivers() : 0;
 }
 broadcast_stats broadcast_sender_end::stats(std::source_location at) const noexcept {
     broadcast_core* const of = core(at);

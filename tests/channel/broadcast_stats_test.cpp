@@ -41,6 +41,9 @@ TEST_CASE("stats: what a broadcast has sent and keeps, and how many are there") 
     CHECK(all.missed == 0);  // nobody has been told yet
     in.reset();
     CHECK(out.stats().receivers == 1);
+    CHECK(out.receivers() == 1);
+    out.close();
+    CHECK(out.receivers() == 0);  // nothing reaches it any more
     CHECK(rn::broadcast_sender<int>().stats().sent == 0);
 }
 

@@ -373,8 +373,8 @@ TEST_CASE(
     auto [out, in] = rn::make_channel<int>(0);
     rn::channel<int> both(0);
     const char* const report = "channel: an end is given up while it is waited for (";
-    CHECK(dies([&end = in, report] { give_up_while_waited_for(end, receive_from); }, report));
+    CHECK(dies([&end = in] { give_up_while_waited_for(end, receive_from); }, report));
     CHECK(dies([&end = out] { give_up_while_waited_for(end, send_to); }, "close_test.cpp"));
-    CHECK(dies([&end = out, report] { give_up_while_waited_for(end, wait_for_close); }, report));
-    CHECK(dies([&both, report] { give_up_while_waited_for(both, receive_from); }, report));
+    CHECK(dies([&end = out] { give_up_while_waited_for(end, wait_for_close); }, report));
+    CHECK(dies([&both] { give_up_while_waited_for(both, receive_from); }, report));
 }

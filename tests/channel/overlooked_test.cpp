@@ -120,6 +120,18 @@ TEST_CASE(
     CHECK_MESSAGE(contains(told, "    4 failed sends "), told);
 }
 
+TEST_CASE("overlooked: also of a permit") {
+    unsigned line = 0;
+    const auto run = testing::simulate(testing::options(), [&]() -> rn::task<> {
+        auto [out, in] = rn::make_channel<std::string>(1);
+        auto place = co_await out.reserve();
+        in.reset();
+        line = __LINE__ + 1;
+        (void)place->send("lost");
+    });
+    CHECK_MESSAGE(contains(run.what(), overlooked_at(line)), run.what());
+}
+
 TEST_CASE("overlooked: who has looked may go on, and who says ignore()") {
     const std::string told = told_of([](const rn::channel<std::string>& to) -> rn::task<> {
         const auto tested = co_await to.send("lost");

@@ -203,3 +203,34 @@ TEST_CASE("with_timeout: an operation of the kernel that takes a limit is given 
     CHECK(rn::with_timeout(3ms, kernel_operation()).limit == 3'000'000);
     CHECK(rn::with_timeout(-3ms, kernel_operation()).limit == 0);
 }
+
+TEST_CASE("with_deadline: several operations share one point in time") {
+    in_virtual_time([]() -> rn::task<> {
+        const auto until = rn::clock::now() + 2s;
+        rn::channel<int> numbers(0);
+        rn::go(send_later, numbers, 7, 1s);
+        CHECK((co_await rn::with_deadline(until, numbers.recv())).value() == 7);
+        CHECK((co_await rn::with_deadline(until, numbers.recv())).error() == rn::errc::timed_out);
+        CHECK(rn::clock::now() == until);
+        CHECK((co_await rn::with_deadline(until, numbers.recv())).error() ==
+              rn::errc::timed_out);  // it has passed
+        CHECK(rn::clock::now() == until);
+    });
+}
+
+TEST_CASE("with_deadline: of a task, and of a case in a select") {
+    in_virtual_time([]() -> rn::task<> {
+        const auto until = rn::clock::now() + 2s;
+        const auto nap = [](std::chrono::seconds time) -> rn::task<rn::result<>> {
+            co_return co_await rn::sleep_for(time);
+        };
+        CHECK(co_await rn::with_deadline(until, nap(1s)));
+        CHECK((co_await rn::with_deadline(until, nap(5s))).error() == rn::errc::timed_out);
+        CHECK(rn::clock::now() == until);
+        rn::channel<int> nothing(0);
+        const auto won =
+            co_await rn::select(rn::with_deadline(until + 1s, nothing.recv()), rn::sleep_for(1h));
+        CHECK(won.index() == 0);
+        CHECK(rn::clock::now() == until + 1s);
+    });
+}

@@ -2,7 +2,7 @@
 //
 //   auto place = co_await out.reserve();          // waits for room: before the value is made, or taken from elsewhere
 //   if (!place) co_return;
-//   place->send(next_message());                  // never waits
+//   auto sent = place->send(next_message());      // never waits
 //
 // For who must not be left with a value that it cannot pass on: first the place, then the value. Also for callbacks of
 // C libraries, and whoever else cannot wait: a permit may be used by any thread.
@@ -27,6 +27,7 @@
 #include <runnel/result.hpp>
 
 #include "detail/held_place.hpp"
+#include "detail/sent.hpp"
 
 namespace runnel {
 
@@ -48,20 +49,20 @@ public:
 
     /// Sends `value` and is used up. A second use is check()ed.
     /// Returns       success, also when the channel was closed meanwhile; why it was closed when nobody is left to
-    ///               receive: then `value` is untouched.
+    ///               receive: then `value` is untouched. As of any send, not to be overlooked.
     /// Cancellation  none: it does not wait.
     /// Order         as if the value was sent at this call, not when the place was reserved.
     /// Threads       any, also outside a runtime. What was written before is visible after the recv() that gets it.
     /// Cost          one move, one short lock.
-    result<> send(T&& value, std::source_location at = std::source_location::current()) noexcept {
+    detail::sent send(T&& value, std::source_location at = std::source_location::current()) noexcept {
         return use(value, at);
     }
     /// The same for an object with a name.
-    result<> send(from<T> value, std::source_location at = std::source_location::current()) noexcept {
+    detail::sent send(from<T> value, std::source_location at = std::source_location::current()) noexcept {
         return use(value.get(), at);
     }
     /// The same for a copy. Throws what copying throws: the place is still held then.
-    result<> send(const T& value, std::source_location at = std::source_location::current()) {
+    detail::sent send(const T& value, std::source_location at = std::source_location::current()) {
         static_assert(std::is_copy_constructible_v<T>,
                       "this T cannot be copied: send(rn::from(x)) moves it when it is sent");
         T copy(value);
@@ -69,7 +70,7 @@ public:
     }
     /// Sends T(args…). Throws what building throws: the place is still held then.
     template <class... Args>
-    result<> emplace(Args&&... args) {
+    detail::sent emplace(Args&&... args) {
         static_assert(std::is_constructible_v<T, Args...>, "emplace: no T can be made from these arguments");
         T value(std::forward<Args>(args)...);
         return use(value, std::source_location::current());
@@ -82,10 +83,10 @@ private:
     friend class detail::reserve_operation<T>;
     explicit send_permit(detail::held_place held) noexcept : place_(std::move(held)) {}
 
-    result<> use(T& value, std::source_location at) noexcept {
+    detail::sent use(T& value, std::source_location at) noexcept {
         detail::check(place_.held(), "permit: it holds no place (used already, moved from or empty)", at);
         const std::error_code gone = place_.send(__builtin_addressof(value));
-        return gone ? result<>(gone) : result<>();
+        return detail::sent(gone, at);
     }
 
     detail::held_place place_;

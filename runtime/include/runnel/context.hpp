@@ -297,6 +297,16 @@ private:
     context with_;
     clock::duration in_;
 };
+
+/// What shielded() gives: no limit around it would reach what is inside.
+template <class Op>
+class [[nodiscard]] shielded_operation : public swapped_operation<Op> {
+public:
+    static constexpr bool takes_no_limit = true;
+    using swapped_operation<Op>::swapped_operation;
+};
+template <class Op>
+concept takes_no_limit = requires { requires std::remove_cvref_t<Op>::takes_no_limit; };
 }
 
 template <class Rep, class Period>
@@ -326,9 +336,9 @@ detail::swapped_operation<detail::meant_t<Op>> with_context(context ctx, Op&& op
 }
 
 /// Runs `op` so that no cancellation reaches it: for what must be done at the end. The only thing that
-/// removes a context. The values stay.
+/// removes a context. The values stay. A limit goes inside: shielded(with_timeout(d, op)).
 template <class Op>
-detail::swapped_operation<detail::meant_t<Op>> shielded(Op&& op) {
+detail::shielded_operation<detail::meant_t<Op>> shielded(Op&& op) {
     return {detail::meant_by<Op>(op), detail::swap_kind::shield, {}, {}};
 }
 
@@ -340,6 +350,8 @@ template <class Rep, class Period, class Op>
              detail::operation<std::remove_cvref_t<Op>>)
 detail::swapped_operation<std::remove_cvref_t<Op>> with_timeout(std::chrono::duration<Rep, Period> in,
                                                                 Op&& op) {
+    static_assert(!detail::takes_no_limit<Op>,
+                  "nothing from outside ends what is shielded: put the limit inside, shielded(with_timeout(d, x))");
     static_assert(
         !detail::always_shielded<Op>,
         "a scope's join() waits for all children, whatever happens: put the limit around the scoped(), or "

@@ -113,8 +113,9 @@ public:
     // The limit is never ready, so with one other case there is nothing to choose, and no luck to ask.
     static constexpr choice order = Op::case_count == 1 ? choice::in_order : order_of<Op>();
 
-    timed_operation(std::int64_t limit, Op&& op) noexcept
-        : op_(std::move(op)), limit_(limit, deadline_case::origin::wait) {}
+    timed_operation(std::int64_t limit, Op&& op,
+                    deadline_case::origin from = deadline_case::origin::wait) noexcept
+        : op_(std::move(op)), limit_(limit, from) {}
     timed_operation(timed_operation&&) noexcept = default;
 
     await_many<timed_operation, suspend_limited> awaiter() noexcept {
@@ -198,6 +199,24 @@ template <class Rep, class Period, class Op>
     requires detail::takes_limit<Op>
 auto with_timeout(std::chrono::duration<Rep, Period> d, Op&& op) noexcept {
     return std::forward<Op>(op).with_limit(detail::saturated_nanoseconds(d));
+}
+
+/// The same until a point in time: for several operations that share one. Of a task, or an operation of the kernel,
+/// what is left until then is counted from this call.
+template <class Duration, class Op>
+auto with_deadline(std::chrono::time_point<clock, Duration> when,
+                   Op&& op) noexcept(detail::selectable<detail::meant_t<Op>>) {
+    if constexpr (detail::selectable<detail::meant_t<Op>>) {
+        static_assert(!std::is_lvalue_reference_v<Op> || detail::awaited_as_lvalue<Op>,
+                      "an operation refers to its arguments: give it to with_deadline() in the expression "
+                      "that makes it");
+        return detail::timed_operation<detail::meant_t<Op>>(
+            detail::saturated_nanoseconds(when.time_since_epoch()), detail::meant_by<Op>(op),
+            detail::deadline_case::origin::clock);
+    } else {
+        const auto now = clock::now();
+        return with_timeout(when > now ? when - now : decltype(when - now){}, std::forward<Op>(op));
+    }
 }
 
 /// Gives way: the task goes to the back of its worker's queue.

@@ -6,7 +6,7 @@
 // The algorithm is in detail/wait.hpp; this file is its light half, which public headers include.
 //
 //   N1  a node is linked, unlinked and looked at only under the lock of its case's object;
-//   N2  a waker pops the node *before* it claims the wait, whether it wins or loses;
+//   N2  a waker pops the node under the lock under which it claims the wait, whether it wins or loses;
 //   N3  nothing in the frame is touched after the claim has been made known (finish()), so a node
 //       never outlives its frame: the woken task unlinks its other nodes itself before it goes on.
 //
