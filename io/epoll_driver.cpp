@@ -150,7 +150,7 @@ int epoll_driver::arm(int fd, interest& at) noexcept {
         error = control(EPOLL_CTL_ADD, fd, at, wanted);
     }
     at.registered = error == 0;
-    at.armed = error == 0 ? wanted : 0;
+    at.armed = static_cast<std::uint16_t>(error == 0 ? wanted : 0);
     return error;
 }
 

@@ -74,9 +74,10 @@ private:
     struct interest {
         io_slot_queue in, out;
         std::uint32_t generation = 0;  // E3
-        std::uint32_t armed = 0;       // for these events
+        std::uint16_t armed = 0;       // for these events
         bool registered = false;       // as far as we know
     };
+    static_assert(sizeof(interest) == 24, "each worker has one for each descriptor");
     struct events {
         static constexpr int most = 128;
         epoll_event each[most];

@@ -18,6 +18,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <runnel/detail/driver.hpp>
@@ -87,27 +88,30 @@ private:
     io_slot* released_ = nullptr;  // under the lock: by whoever has reaped, perhaps a helper
 };
 
-/// First in, first out, through `next`.
+/// First in, first out, through `next`, in a circle: one pointer, for each descriptor has two of these.
 class io_slot_queue {
 public:
-    bool empty() const noexcept { return first_ == nullptr; }
-    io_slot* front() const noexcept { return first_; }
+    bool empty() const noexcept { return last_ == nullptr; }
+    /// Not of an empty one.
+    io_slot* front() const noexcept { return last_->next; }
     void push(io_slot& slot) noexcept {
-        slot.next = nullptr;
-        (first_ == nullptr ? first_ : last_->next) = &slot;
+        slot.next = last_ != nullptr ? std::exchange(last_->next, &slot) : &slot;
         last_ = &slot;
     }
-    void pop() noexcept { first_ = first_->next; }
+    void pop() noexcept { remove_after(*last_); }
     /// From anywhere. Cost: O(those before it).
     void remove(io_slot& slot) noexcept {
-        io_slot* before = nullptr;
-        for (io_slot* each = first_; each != &slot; each = each->next) before = each;
-        (before == nullptr ? first_ : before->next) = slot.next;
-        if (last_ == &slot) last_ = before;
+        io_slot* before = last_;
+        while (before->next != &slot) before = before->next;
+        remove_after(*before);
     }
 
 private:
-    io_slot* first_ = nullptr;
+    void remove_after(io_slot& before) noexcept {
+        io_slot* const gone = before.next;
+        before.next = gone->next;
+        if (gone == last_) last_ = gone == &before ? nullptr : &before;
+    }
     io_slot* last_ = nullptr;
 };
 }
