@@ -6,8 +6,8 @@
 //     co_await rn::copy_both(client, *server);
 //   }
 //
-// The end of a stream is passed on by half-closing the other, so a request that ends, and an answer that goes on, arrive
-// as they were sent. Works with whatever has recv(), write_all(), shutdown_write() and, for both ways, close().
+// The end of a stream is passed on by half-closing the other, so a request that ends, and an answer that goes on,
+// arrive as they were sent. Works with whatever has recv(), write_all(), shutdown_write() and, for both ways, close().
 #pragma once
 
 #include <system_error>

@@ -350,8 +350,9 @@ template <class Rep, class Period, class Op>
              detail::operation<std::remove_cvref_t<Op>>)
 detail::swapped_operation<std::remove_cvref_t<Op>> with_timeout(std::chrono::duration<Rep, Period> in,
                                                                 Op&& op) {
-    static_assert(!detail::takes_no_limit<Op>,
-                  "nothing from outside ends what is shielded: put the limit inside, shielded(with_timeout(d, x))");
+    static_assert(
+        !detail::takes_no_limit<Op>,
+        "nothing from outside ends what is shielded: put the limit inside, shielded(with_timeout(d, x))");
     static_assert(
         !detail::always_shielded<Op>,
         "a scope's join() waits for all children, whatever happens: put the limit around the scoped(), or "
