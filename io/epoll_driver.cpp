@@ -166,12 +166,12 @@ int epoll_driver::control(int operation, int fd, const interest& at, std::uint32
 
 unsigned epoll_driver::poll() noexcept {
     const std::lock_guard guard(lock_);
-    return take_messages() + collect();
+    return take_in();
 }
 
 unsigned epoll_driver::wait(nanoseconds_t deadline) noexcept {
     lock_.lock();
-    const unsigned ended = take_messages();
+    const unsigned ended = mail_.looks_empty() ? 0 : take_in();
     sleeping_ = ended == 0 && deadline > now() && mail_.fall_asleep();
     lock_.unlock();
     events those;
@@ -187,7 +187,8 @@ unsigned epoll_driver::wait(nanoseconds_t deadline) noexcept {
 
 bool epoll_driver::begin_sleep() noexcept {
     const std::lock_guard guard(lock_);
-    sleeping_ = take_messages() == 0 && mail_.fall_asleep();
+    const unsigned ended = mail_.looks_empty() ? 0 : take_in();
+    sleeping_ = ended == 0 && mail_.fall_asleep();
     return sleeping_ && mail_.empty();  // X1
 }
 
@@ -204,7 +205,7 @@ bool epoll_driver::stranded() const noexcept { return !mail_.looks_empty() || in
 unsigned epoll_driver::help() noexcept {
     if (!lock_.try_lock()) return 0;  // the owner is there, or another helper
     unsigned ended = 0;
-    if (!sleeping_) ended = take_messages() + collect();  // E4
+    if (!sleeping_) ended = take_in();  // E4
     lock_.unlock();
     count(counters_.helped, ended);
     return ended;
@@ -228,6 +229,12 @@ bool epoll_driver::look(events& into, nanoseconds_t timeout) noexcept {
 }
 
 // --- Messages and events, under the lock --------------------------------------------------------------
+
+/// E6.
+unsigned epoll_driver::take_in() noexcept {
+    const unsigned ended = collect();
+    return ended + take_messages();
+}
 
 unsigned epoll_driver::take_messages() noexcept {
     unsigned ended = 0;

@@ -8,7 +8,7 @@
 //             the descriptor is armed again
 //   a message "take it back": the slot leaves its line and is completed at once
 //
-// poll() takes the messages in and collects events without waiting; wait() announces that it sleeps, looks once more
+// poll() collects events without waiting and takes the messages in; wait() announces that it sleeps, looks once more
 // for messages, and sleeps in the epoll, which watches the doorbell too. begin_sleep() is wait() up to there: the
 // epoll's own descriptor is readable when there is an event. help() is poll() by another worker.
 //
@@ -22,7 +22,9 @@
 //   E4  from its announcement until it is back the owner's events are its own: what a helper took could be the
 //       doorbell's;
 //   E5  a listening descriptor is made non-blocking for good, one that connects until it has; for others each call
-//       says that it is not to wait. So a stream may go on in a runtime with another driver, a listener may not.
+//       says that it is not to wait. So a stream may go on in a runtime with another driver, a listener may not;
+//   E6  events are taken in before messages: an operation that could end before it was taken back is done, as on
+//       a ring.
 //
 // Not taken: one epoll for all workers (whoever holds it is woken for all, and runs what the others' caches have);
 // descriptors that stay armed, edge-triggered, with what is ready noted beside them (one call less per wait, but who
@@ -84,6 +86,7 @@ private:
     };
 
     // Under the lock; they return how many tasks they made ready.
+    unsigned take_in() noexcept;
     unsigned take_messages() noexcept;
     unsigned take_message(io_slot& slot) noexcept;
     unsigned collect() noexcept;
