@@ -217,6 +217,19 @@ TEST_CASE_TEMPLATE("driver: a helper completes what waits for a busy owner", kin
     CHECK(driver->in_flight() == 0);
 }
 
+TEST_CASE_TEMPLATE("driver: it is stranded when something has come, and not while it is only waited for",
+                   kind, ring, epoll) {
+    const auto driver = kind::make();
+    bare_read read(*driver);
+    driver->poll();
+    CHECK_FALSE(driver->stranded());
+    read.send_byte();
+    CHECK(driver->stranded());
+    driver->poll();
+    CHECK(read.over());
+    CHECK_FALSE(driver->stranded());
+}
+
 TEST_CASE_TEMPLATE("driver: a helper does not take the bell away from an owner that falls asleep", kind, ring,
                    epoll) {
     const auto owned = kind::make();
