@@ -1,6 +1,7 @@
 // The steps of a driver; epoll_driver.hpp names them and the invariants.
 #include "epoll_driver.hpp"
 
+#include <poll.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -199,8 +200,12 @@ void epoll_driver::end_sleep() noexcept {
     bell_may_ring_ = true;
 }
 
-/// Nothing shows from outside whether there is an event, so whoever asks is told that there may be one.
-bool epoll_driver::stranded() const noexcept { return !mail_.looks_empty() || in_flight() != 0; }
+/// A system call is less than a helper woken in vain.
+bool epoll_driver::stranded() const noexcept {
+    if (!mail_.looks_empty()) return true;
+    pollfd come{epoll_, POLLIN, 0};
+    return in_flight() != 0 && ::poll(&come, 1, 0) > 0;
+}
 
 unsigned epoll_driver::help() noexcept {
     if (!lock_.try_lock()) return 0;  // the owner is there, or another helper
