@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
 #include <string>
+#include <system_error>
 
 #include "bare_read.hpp"
 #include "forbid.hpp"
@@ -146,4 +149,35 @@ TEST_CASE("child: epoll_pwait2 is forbidden" * doctest::skip()) {
 TEST_CASE("epoll: without epoll_pwait2 it sleeps by milliseconds, and never too short") {
     const support::child_end end = support::child("child: epoll_pwait2 is forbidden").wait();
     CHECK_MESSAGE(end.exited(0), end.printed);
+}
+
+TEST_CASE("child: waiting in an epoll is forbidden" * doctest::skip()) {
+    for (const unsigned call : {SYS_epoll_pwait2, SYS_epoll_pwait}) REQUIRE(forbid(call, EPERM));
+#ifdef SYS_epoll_wait
+    REQUIRE(forbid(SYS_epoll_wait, EPERM));
+#endif
+    detail::epoll_driver driver;
+    driver.wait(detail::no_deadline);
+}
+
+TEST_CASE("epoll: a program that may not wait in it ends with a report, and does not spin") {
+    const support::child_end end = support::child("child: waiting in an epoll is forbidden").wait();
+    CHECK_MESSAGE(end.killed_by(SIGABRT), end.printed);
+    CHECK(end.said("runnel: epoll_wait: Operation not permitted"));
+}
+
+TEST_CASE("child: epoll is forbidden" * doctest::skip()) {
+    REQUIRE(forbid(SYS_epoll_create1, EPERM));
+    try {
+        const detail::epoll_driver driver;
+    } catch (const std::system_error& refused) {
+        std::puts(refused.what());
+    }
+}
+
+TEST_CASE("epoll: where it is forbidden the error says so, and does not speak of files") {
+    const support::child_end end = support::child("child: epoll is forbidden").wait();
+    CHECK_MESSAGE(end.exited(0), end.printed);
+    CHECK(end.said("epoll_create1: it is forbidden here, by a seccomp profile perhaps"));
+    CHECK_FALSE(end.said("open files"));
 }
