@@ -7,9 +7,13 @@
 
 #include <cerrno>
 #include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <mutex>
 #include <new>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -56,11 +60,34 @@ int wait_in(int epoll, epoll_event* into, int most, nanoseconds_t timeout) noexc
     return epoll_wait(epoll, into, most, timeout == no_deadline ? -1 : limit);
 }
 
+const char* advice_for(int error) noexcept {
+    switch (error) {
+        case EMFILE:
+            return "this process has too many open files: raise RLIMIT_NOFILE (ulimit -n)";
+        case ENFILE:
+            return "the system has too many open files: raise the sysctl fs.file-max";
+        case ENOSPC:
+            return "too many watches: raise the sysctl fs.epoll.max_user_watches";
+        case ENOMEM:
+            return "the system has no memory for it";
+        default:
+            return "it is forbidden here, by a seccomp profile perhaps";
+    }
+}
+
+[[noreturn]] void refuse(const char* call, int error) {
+    throw std::system_error(error, std::system_category(), std::string(call) + ": " + advice_for(error));
+}
+
+/// It worked before, and will not again: no wait could be relied on.
+[[noreturn]] void give_up(int error) noexcept {
+    std::fprintf(stderr, "runnel: epoll_wait: %s\n", std::strerror(error));
+    std::abort();
+}
+
 int make_epoll() {
     const int fd = epoll_create1(EPOLL_CLOEXEC);
-    if (fd < 0)
-        throw std::system_error(errno, std::system_category(),
-                                "epoll_create1: too many open files? (raise RLIMIT_NOFILE: ulimit -n)");
+    if (fd < 0) refuse("epoll_create1", errno);
     return fd;
 }
 }
@@ -72,9 +99,7 @@ epoll_driver::epoll_driver() : epoll_(make_epoll()) {
     if (epoll_ctl(epoll_, EPOLL_CTL_ADD, mail_.bell_fd(), &rings) < 0) {
         const int error = errno;
         ::close(epoll_);
-        throw std::system_error(
-            error, std::system_category(),
-            "epoll_ctl: no memory, or too many watches? (raise the sysctl fs.epoll.max_user_watches)");
+        refuse("epoll_ctl", error);
     }
 }
 
@@ -221,14 +246,15 @@ void epoll_driver::sleep_until(nanoseconds_t deadline, events& into) noexcept {
     count(counters_.sleeps);
     for (bool interrupted = true; interrupted;) {
         const nanoseconds_t left = deadline == no_deadline ? no_deadline : deadline - now();
-        interrupted = !look(into, left > 0 ? left : 0) && errno == EINTR;
+        interrupted = !look(into, left > 0 ? left : 0);
     }
 }
 
-/// False: it failed, see errno.
+/// False: a signal has interrupted it.
 bool epoll_driver::look(events& into, nanoseconds_t timeout) noexcept {
     count(counters_.enters);
     const int found = wait_in(epoll_, into.each, events::most, timeout);
+    if (found < 0 && errno != EINTR) give_up(errno);
     into.count = found > 0 ? found : 0;
     return found >= 0;
 }
