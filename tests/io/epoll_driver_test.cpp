@@ -1,5 +1,6 @@
 // epoll where it is hard: numbers that are another's, descriptors that cannot be watched, calls that are forbidden.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -149,6 +150,21 @@ TEST_CASE("child: epoll_pwait2 is forbidden" * doctest::skip()) {
 TEST_CASE("epoll: without epoll_pwait2 it sleeps by milliseconds, and never too short") {
     const support::child_end end = support::child("child: epoll_pwait2 is forbidden").wait();
     CHECK_MESSAGE(end.exited(0), end.printed);
+}
+
+TEST_CASE("epoll: a driver that cannot be made for want of descriptors keeps none") {
+    rlimit before{};
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const int lowest_free = dup(STDOUT_FILENO);
+    close(lowest_free);
+    rlimit room_for_one = before;
+    room_for_one.rlim_cur = static_cast<rlim_t>(lowest_free) + 1;
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &room_for_one) == 0);
+    CHECK_THROWS_AS(detail::epoll_driver(), std::system_error);
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    const int now = dup(STDOUT_FILENO);
+    CHECK(now == lowest_free);
+    close(now);
 }
 
 TEST_CASE("child: waiting in an epoll is forbidden" * doctest::skip()) {
