@@ -103,6 +103,13 @@ private:
     void sleep_until(nanoseconds_t deadline, events& into) noexcept;
     bool look(events& into, nanoseconds_t timeout) noexcept;
 
+    // Looked at by others, without the lock:
+    mailbox mail_;  // before the epoll, which would be left behind if the doorbell were refused
+    std::atomic<std::size_t> in_flight_{0};
+    struct counters {
+        std::atomic<std::uint64_t> submitted{0}, completed{0}, enters{0}, sleeps{0}, helped{0};
+    } counters_;
+
     const int epoll_;
 
     // Read and written by whoever drives:
@@ -113,12 +120,5 @@ private:
     bool closing_ = false;
     bool sleeping_ = false;       // the owner does, or is about to: E4
     bool bell_may_ring_ = false;  // after a sleep in somebody else's loop, which has seen it and not taken it
-
-    // Looked at by others, without the lock:
-    mailbox mail_;
-    std::atomic<std::size_t> in_flight_{0};
-    struct counters {
-        std::atomic<std::uint64_t> submitted{0}, completed{0}, enters{0}, sleeps{0}, helped{0};
-    } counters_;
 };
 }
