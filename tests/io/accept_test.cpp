@@ -77,6 +77,18 @@ TEST_CASE("accept: its pauses grow from 5 to 100 ms") {
     CHECK(run_scripted(attempts).value() == 14);
 }
 
+// epoll_ctl(2) knows one want more than accept(2).
+TEST_CASE("accept: it pauses, too, where nothing more can be watched") {
+    const auto attempts = []() -> rn::task<> {
+        rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
+        script().refuse_accepts = ENOSPC;
+        const auto limited = co_await rn::with_timeout(20ms, listener.accept());
+        CHECK(limited.error() == rn::errc::timed_out);
+        CHECK(script().accepts == 3);  // at 0, 5 and 15 ms
+    };
+    CHECK(run_scripted(attempts));
+}
+
 TEST_CASE("accept: in a pause it ends at once when the runtime begins to stop, or when it is cancelled") {
     static constexpr auto middle_of_a_pause = 100ms;  // from 75 to 155 ms after the first try
     const auto stop_in_pause = []() -> rn::task<> {
