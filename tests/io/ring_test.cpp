@@ -91,7 +91,7 @@ TEST_CASE("driver: where io_uring is refused a program runs with epoll, and says
     CHECK(end.printed.find(line, said + 1) == std::string::npos);
 }
 
-TEST_CASE("child: a program that may make a ring, but not enter it" * doctest::skip()) {
+TEST_CASE("child: a program that may make a ring but not enter it" * doctest::skip()) {
     REQUIRE(forbid(SYS_io_uring_enter, EPERM));
     rn::runtime runtime(rn::options().workers(2));
     CHECK(std::string(runtime.driver_name()) == "epoll");
@@ -100,7 +100,7 @@ TEST_CASE("child: a program that may make a ring, but not enter it" * doctest::s
 
 TEST_CASE("driver: a ring that can be made and not entered is refused, too") {
     const support::child_end end =
-        support::child("child: a program that may make a ring, but not enter it", "RUNNEL_DRIVER=").wait();
+        support::child("child: a program that may make a ring but not enter it", "RUNNEL_DRIVER=").wait();
     CHECK_MESSAGE(end.exited(0), end.printed);
     CHECK(end.said("runnel: epoll instead of io_uring: io_uring_enter: io_uring is forbidden here"));
 }
