@@ -65,6 +65,7 @@ trouble kind_of(std::error_code error) noexcept {
         case ENFILE:
         case ENOBUFS:
         case ENOMEM:
+        case ENOSPC:  // of an epoll: too many watches
             return trouble::of_this_process;
         default:
             return trouble::lasting;
