@@ -45,13 +45,20 @@ void add(std::atomic<std::size_t>& what, int by) noexcept {
 
 io_slot& slot_of(io_request& request) noexcept { return static_cast<io_slot&>(request); }
 
+/// epoll_pwait2 by its number, the same on every processor but Alpha: glibc has it since 2.35 only.
+int wait_finely(int epoll, epoll_event* into, int most, const timespec* timeout) noexcept {
+    constexpr long number = 441;
+    static_assert(sizeof(timespec) == 2 * sizeof(std::int64_t), "as the kernel wants it");
+    return static_cast<int>(syscall(number, epoll, into, most, timeout, nullptr, std::size_t{0}));
+}
+
 /// Where the finer call is unknown, or forbidden, a sleep is up to a millisecond too long.
 int wait_in(int epoll, epoll_event* into, int most, nanoseconds_t timeout) noexcept {
     static std::atomic<bool> coarse{false};
     // relaxed, here and below: whoever does not know it yet finds it out again.
     if (!coarse.load(std::memory_order_relaxed)) {
         const timespec time{timeout / second, timeout % second};
-        const int count = epoll_pwait2(epoll, into, most, timeout == no_deadline ? nullptr : &time, nullptr);
+        const int count = wait_finely(epoll, into, most, timeout == no_deadline ? nullptr : &time);
         if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
         coarse.store(true, std::memory_order_relaxed);  // relaxed: see above
     }
