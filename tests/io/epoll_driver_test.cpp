@@ -15,6 +15,7 @@
 #include "forbid.hpp"
 #include "io/epoll_driver.hpp"
 #include "support/child.hpp"
+#include "support/scarce_memory.hpp"
 #include "tools.hpp"
 
 using namespace test;
@@ -150,6 +151,30 @@ TEST_CASE("child: epoll_pwait2 is forbidden" * doctest::skip()) {
 TEST_CASE("epoll: without epoll_pwait2 it sleeps by milliseconds, and never too short") {
     const support::child_end end = support::child("child: epoll_pwait2 is forbidden").wait();
     CHECK_MESSAGE(end.exited(0), end.printed);
+}
+
+TEST_CASE("epoll: who waits without memory to be remembered is told so, and may try again") {
+    if (!support::memory_can_be_scarce()) return;
+    detail::epoll_driver driver;
+    pair ends;
+    const bare_wait first(driver, ends.ends[0]);
+    const int higher = fcntl(ends.ends[0], F_DUPFD_CLOEXEC, 500);
+    REQUIRE(higher >= 500);
+    int error = 0;
+    {
+        const support::scarce_memory none(0);
+        const bare_wait refused(driver, higher);
+        if (refused.over()) error = refused.error();
+    }
+    CHECK(error == ENOMEM);
+    const bare_wait again(driver, higher);
+    CHECK_FALSE(again.over());
+    CHECK(write(ends.ends[1], "x", 1) == 1);
+    driver.poll();
+    CHECK(again.over());
+    CHECK(first.over());
+    CHECK(driver.in_flight() == 0);
+    close(higher);
 }
 
 TEST_CASE("epoll: a driver that cannot be made for want of descriptors keeps none") {
