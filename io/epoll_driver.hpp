@@ -22,7 +22,8 @@
 //   E4  from its announcement until it is back the owner's events are its own: what a helper took could be the
 //       doorbell's;
 //   E5  a listening descriptor is made non-blocking for good, one that connects until it has; for others each call
-//       says that it is not to wait. So a stream may go on in a runtime with another driver, a listener may not;
+//       says that it is not to wait. So a stream may go on in a runtime with another driver; so may a listener, for
+//       accept() waits by itself where a ring does not;
 //   E6  events are taken in before messages: an operation that could end before it was taken back is done, as on
 //       a ring.
 //
