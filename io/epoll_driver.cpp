@@ -1,14 +1,19 @@
 // The steps of a driver; epoll_driver.hpp names them and the invariants.
 #include "epoll_driver.hpp"
 
+#include <poll.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <mutex>
 #include <new>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -40,13 +45,20 @@ void add(std::atomic<std::size_t>& what, int by) noexcept {
 
 io_slot& slot_of(io_request& request) noexcept { return static_cast<io_slot&>(request); }
 
+/// epoll_pwait2 by its number, the same on every processor but Alpha: glibc has it since 2.35 only.
+int wait_finely(int epoll, epoll_event* into, int most, const timespec* timeout) noexcept {
+    constexpr long number = 441;
+    static_assert(sizeof(timespec) == 2 * sizeof(std::int64_t), "as the kernel wants it");
+    return static_cast<int>(syscall(number, epoll, into, most, timeout, nullptr, std::size_t{0}));
+}
+
 /// Where the finer call is unknown, or forbidden, a sleep is up to a millisecond too long.
 int wait_in(int epoll, epoll_event* into, int most, nanoseconds_t timeout) noexcept {
     static std::atomic<bool> coarse{false};
     // relaxed, here and below: whoever does not know it yet finds it out again.
     if (!coarse.load(std::memory_order_relaxed)) {
         const timespec time{timeout / second, timeout % second};
-        const int count = epoll_pwait2(epoll, into, most, timeout == no_deadline ? nullptr : &time, nullptr);
+        const int count = wait_finely(epoll, into, most, timeout == no_deadline ? nullptr : &time);
         if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
         coarse.store(true, std::memory_order_relaxed);  // relaxed: see above
     }
@@ -55,11 +67,34 @@ int wait_in(int epoll, epoll_event* into, int most, nanoseconds_t timeout) noexc
     return epoll_wait(epoll, into, most, timeout == no_deadline ? -1 : limit);
 }
 
+const char* advice_for(int error) noexcept {
+    switch (error) {
+        case EMFILE:
+            return "this process has too many open files: raise RLIMIT_NOFILE (ulimit -n)";
+        case ENFILE:
+            return "the system has too many open files: raise the sysctl fs.file-max";
+        case ENOSPC:
+            return "too many watches: raise the sysctl fs.epoll.max_user_watches";
+        case ENOMEM:
+            return "the system has no memory for it";
+        default:
+            return "it is forbidden here, by a seccomp profile perhaps";
+    }
+}
+
+[[noreturn]] void refuse(const char* call, int error) {
+    throw std::system_error(error, std::system_category(), std::string(call) + ": " + advice_for(error));
+}
+
+/// It worked before, and will not again: no wait could be relied on.
+[[noreturn]] void give_up(int error) noexcept {
+    std::fprintf(stderr, "runnel: epoll_wait: %s\n", std::strerror(error));
+    std::abort();
+}
+
 int make_epoll() {
     const int fd = epoll_create1(EPOLL_CLOEXEC);
-    if (fd < 0)
-        throw std::system_error(errno, std::system_category(),
-                                "epoll_create1: too many open files? (raise RLIMIT_NOFILE: ulimit -n)");
+    if (fd < 0) refuse("epoll_create1", errno);
     return fd;
 }
 }
@@ -71,9 +106,7 @@ epoll_driver::epoll_driver() : epoll_(make_epoll()) {
     if (epoll_ctl(epoll_, EPOLL_CTL_ADD, mail_.bell_fd(), &rings) < 0) {
         const int error = errno;
         ::close(epoll_);
-        throw std::system_error(
-            error, std::system_category(),
-            "epoll_ctl: no memory, or too many watches? (raise the sysctl fs.epoll.max_user_watches)");
+        refuse("epoll_ctl", error);
     }
 }
 
@@ -166,12 +199,12 @@ int epoll_driver::control(int operation, int fd, const interest& at, std::uint32
 
 unsigned epoll_driver::poll() noexcept {
     const std::lock_guard guard(lock_);
-    return take_messages() + collect();
+    return take_in();
 }
 
 unsigned epoll_driver::wait(nanoseconds_t deadline) noexcept {
     lock_.lock();
-    const unsigned ended = take_messages();
+    const unsigned ended = mail_.looks_empty() ? 0 : take_in();
     sleeping_ = ended == 0 && deadline > now() && mail_.fall_asleep();
     lock_.unlock();
     events those;
@@ -187,7 +220,8 @@ unsigned epoll_driver::wait(nanoseconds_t deadline) noexcept {
 
 bool epoll_driver::begin_sleep() noexcept {
     const std::lock_guard guard(lock_);
-    sleeping_ = take_messages() == 0 && mail_.fall_asleep();
+    const unsigned ended = mail_.looks_empty() ? 0 : take_in();
+    sleeping_ = ended == 0 && mail_.fall_asleep();
     return sleeping_ && mail_.empty();  // X1
 }
 
@@ -198,13 +232,17 @@ void epoll_driver::end_sleep() noexcept {
     bell_may_ring_ = true;
 }
 
-/// Nothing shows from outside whether there is an event, so whoever asks is told that there may be one.
-bool epoll_driver::stranded() const noexcept { return !mail_.looks_empty() || in_flight() != 0; }
+/// A system call is less than a helper woken in vain.
+bool epoll_driver::stranded() const noexcept {
+    if (!mail_.looks_empty()) return true;
+    pollfd come{epoll_, POLLIN, 0};
+    return in_flight() != 0 && ::poll(&come, 1, 0) > 0;
+}
 
 unsigned epoll_driver::help() noexcept {
     if (!lock_.try_lock()) return 0;  // the owner is there, or another helper
     unsigned ended = 0;
-    if (!sleeping_) ended = take_messages() + collect();  // E4
+    if (!sleeping_) ended = take_in();  // E4
     lock_.unlock();
     count(counters_.helped, ended);
     return ended;
@@ -215,19 +253,26 @@ void epoll_driver::sleep_until(nanoseconds_t deadline, events& into) noexcept {
     count(counters_.sleeps);
     for (bool interrupted = true; interrupted;) {
         const nanoseconds_t left = deadline == no_deadline ? no_deadline : deadline - now();
-        interrupted = !look(into, left > 0 ? left : 0) && errno == EINTR;
+        interrupted = !look(into, left > 0 ? left : 0);
     }
 }
 
-/// False: it failed, see errno.
+/// False: a signal has interrupted it.
 bool epoll_driver::look(events& into, nanoseconds_t timeout) noexcept {
     count(counters_.enters);
     const int found = wait_in(epoll_, into.each, events::most, timeout);
+    if (found < 0 && errno != EINTR) give_up(errno);
     into.count = found > 0 ? found : 0;
     return found >= 0;
 }
 
 // --- Messages and events, under the lock --------------------------------------------------------------
+
+/// E6.
+unsigned epoll_driver::take_in() noexcept {
+    const unsigned ended = collect();
+    return ended + take_messages();
+}
 
 unsigned epoll_driver::take_messages() noexcept {
     unsigned ended = 0;

@@ -8,7 +8,7 @@
 //             the descriptor is armed again
 //   a message "take it back": the slot leaves its line and is completed at once
 //
-// poll() takes the messages in and collects events without waiting; wait() announces that it sleeps, looks once more
+// poll() collects events without waiting and takes the messages in; wait() announces that it sleeps, looks once more
 // for messages, and sleeps in the epoll, which watches the doorbell too. begin_sleep() is wait() up to there: the
 // epoll's own descriptor is readable when there is an event. help() is poll() by another worker.
 //
@@ -22,7 +22,10 @@
 //   E4  from its announcement until it is back the owner's events are its own: what a helper took could be the
 //       doorbell's;
 //   E5  a listening descriptor is made non-blocking for good, one that connects until it has; for others each call
-//       says that it is not to wait. So a stream may go on in a runtime with another driver, a listener may not.
+//       says that it is not to wait. So a stream may go on in a runtime with another driver; so may a listener, for
+//       accept() waits by itself where a ring does not;
+//   E6  events are taken in before messages: an operation that could end before it was taken back is done, as on
+//       a ring.
 //
 // Not taken: one epoll for all workers (whoever holds it is woken for all, and runs what the others' caches have);
 // descriptors that stay armed, edge-triggered, with what is ready noted beside them (one call less per wait, but who
@@ -85,6 +88,7 @@ private:
     };
 
     // Under the lock; they return how many tasks they made ready.
+    unsigned take_in() noexcept;
     unsigned take_messages() noexcept;
     unsigned take_message(io_slot& slot) noexcept;
     unsigned collect() noexcept;
@@ -101,6 +105,13 @@ private:
     void sleep_until(nanoseconds_t deadline, events& into) noexcept;
     bool look(events& into, nanoseconds_t timeout) noexcept;
 
+    // Looked at by others, without the lock:
+    mailbox mail_;  // before the epoll, which would be left behind if the doorbell were refused
+    std::atomic<std::size_t> in_flight_{0};
+    struct counters {
+        std::atomic<std::uint64_t> submitted{0}, completed{0}, enters{0}, sleeps{0}, helped{0};
+    } counters_;
+
     const int epoll_;
 
     // Read and written by whoever drives:
@@ -111,12 +122,5 @@ private:
     bool closing_ = false;
     bool sleeping_ = false;       // the owner does, or is about to: E4
     bool bell_may_ring_ = false;  // after a sleep in somebody else's loop, which has seen it and not taken it
-
-    // Looked at by others, without the lock:
-    mailbox mail_;
-    std::atomic<std::size_t> in_flight_{0};
-    struct counters {
-        std::atomic<std::uint64_t> submitted{0}, completed{0}, enters{0}, sleeps{0}, helped{0};
-    } counters_;
 };
 }

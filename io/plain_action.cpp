@@ -31,7 +31,8 @@ bool end(io_action& what, long answer) noexcept {
 
 void set_blocking(int fd, bool on) noexcept {
     const int flags = fcntl(fd, F_GETFL);
-    if (flags >= 0) fcntl(fd, F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+    const int wanted = on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+    if (flags >= 0 && flags != wanted) fcntl(fd, F_SETFL, wanted);
 }
 
 bool accept_one(io_action& what) noexcept {

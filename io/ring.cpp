@@ -88,6 +88,12 @@ ring::ring(const ring_options& options) : enter_(options.enter) {
         io_uring_queue_exit(&ring_);
         refuse("madvise(MADV_DONTFORK)", -status);
     }
+    // That it can be set up does not say that it may be used.
+    if (const int status = system_enter(static_cast<unsigned>(ring_.ring_fd), 0, 0, 0, nullptr, 0);
+        status < 0) {
+        io_uring_queue_exit(&ring_);
+        refuse("io_uring_enter", -status);
+    }
     for (unsigned i = 0; i < ring_.sq.ring_entries; ++i) ring_.sq.array[i] = i;
 }
 

@@ -16,13 +16,19 @@ namespace {
 
 std::error_code system_error(int status) noexcept { return {-status, std::system_category()}; }
 
+detail::io_action make_action(detail::io_kind kind) noexcept {
+    detail::io_action action{};
+    action.kind = kind;
+    return action;
+}
+
 /// One connection; any number of tasks may wait for one at the same listener.
 class accept_operation final : public detail::io_operation_of<accept_operation> {
 public:
     using result_type = result<detail::descriptor>;
 
     accept_operation(detail::descriptor& on, std::source_location at) noexcept
-        : io_operation_of(on, detail::lane::in, action()), at_(at) {
+        : io_operation_of(on, detail::lane::in, make_action(detail::io_kind::accept)), at_(at) {
         alone_ = false;
     }
     detail::io_alarms alarms() noexcept { return {nullptr, &stopping_}; }
@@ -32,17 +38,30 @@ public:
     }
 
 private:
-    static detail::io_action action() noexcept {
-        detail::io_action accept{};
-        accept.kind = detail::io_kind::accept;
-        return accept;
-    }
-
     std::source_location at_;
     stopping_operation stopping_;
 };
 
-enum class trouble { of_the_connection, of_this_process, lasting };
+/// Until there is one. For a listener that somebody has made non-blocking: our epoll driver, or the program.
+class arrival_operation final : public detail::io_operation_of<arrival_operation> {
+public:
+    using result_type = result<>;
+
+    explicit arrival_operation(detail::descriptor& on) noexcept
+        : io_operation_of(on, detail::lane::in, make_action(detail::io_kind::readability)) {
+        alone_ = false;
+    }
+    detail::io_alarms alarms() noexcept { return {nullptr, &stopping_}; }
+    result_type complete(transfer done) noexcept {
+        if (done.error) return done.error;
+        return {};
+    }
+
+private:
+    stopping_operation stopping_;
+};
+
+enum class trouble { of_the_connection, of_this_process, none_there, lasting };
 
 /// accept(2) also reports what the network did to the connection before we took it.
 trouble kind_of(std::error_code error) noexcept {
@@ -59,12 +78,14 @@ trouble kind_of(std::error_code error) noexcept {
         case ENOPROTOOPT:
         case ETIMEDOUT:
         case EINTR:
-        case EAGAIN:
             return trouble::of_the_connection;
+        case EAGAIN:
+            return trouble::none_there;
         case EMFILE:
         case ENFILE:
         case ENOBUFS:
         case ENOMEM:
+        case ENOSPC:  // of an epoll: too many watches
             return trouble::of_this_process;
         default:
             return trouble::lasting;
@@ -108,6 +129,11 @@ task<result<tcp_stream>> tcp_listener::accept(std::source_location at) {
         const trouble kind = kind_of(socket.error());
         if (kind == trouble::lasting) co_return socket.error();
         if (kind == trouble::of_the_connection) continue;
+        if (kind == trouble::none_there) {
+            const result<> arrived = co_await arrival_operation(socket_);
+            if (!arrived) co_return arrived.error();
+            continue;
+        }
         note_pause(socket.error());
         co_await with_timeout(pause, stopping());  // whatever else ends it will end the next try
     }

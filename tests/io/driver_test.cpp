@@ -178,6 +178,28 @@ TEST_CASE_TEMPLATE("driver: an operation that was taken back before it began is 
     CHECK(read.moved() == 0);
 }
 
+TEST_CASE_TEMPLATE("driver: what comes before the message is kept, whoever takes both in", kind, ring,
+                   epoll) {
+    const auto driver = kind::make();
+    bare_read by_owner(*driver);
+    driver->poll();
+    by_owner.send_byte();
+    by_owner.ask_to_take_back();
+    by_owner.send_message();
+    by_owner.wait_until_over();
+    CHECK(by_owner.moved() == 1);
+
+    bare_read by_helper(*driver);
+    driver->poll();
+    by_helper.send_byte();
+    by_helper.ask_to_take_back();
+    by_helper.send_message();
+    std::thread([&] {
+        while (!by_helper.over()) driver->help();  // the watchdog ends it
+    }).join();
+    CHECK(by_helper.moved() == 1);
+}
+
 TEST_CASE_TEMPLATE("driver: a helper completes what waits for a busy owner", kind, ring, epoll) {
     const auto driver = kind::make();
     bare_read served(*driver);
@@ -193,6 +215,19 @@ TEST_CASE_TEMPLATE("driver: a helper completes what waits for a busy owner", kin
     CHECK(served.moved() == 1);
     CHECK(cancelled.error() == ECANCELED);
     CHECK(driver->in_flight() == 0);
+}
+
+TEST_CASE_TEMPLATE("driver: it is stranded when something has come, and not while it is only waited for",
+                   kind, ring, epoll) {
+    const auto driver = kind::make();
+    bare_read read(*driver);
+    driver->poll();
+    CHECK_FALSE(driver->stranded());
+    read.send_byte();
+    CHECK(driver->stranded());
+    driver->poll();
+    CHECK(read.over());
+    CHECK_FALSE(driver->stranded());
 }
 
 TEST_CASE_TEMPLATE("driver: a helper does not take the bell away from an owner that falls asleep", kind, ring,

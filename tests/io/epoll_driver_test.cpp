@@ -1,16 +1,21 @@
 // epoll where it is hard: numbers that are another's, descriptors that cannot be watched, calls that are forbidden.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
 #include <string>
+#include <system_error>
 
 #include "bare_read.hpp"
 #include "forbid.hpp"
 #include "io/epoll_driver.hpp"
 #include "support/child.hpp"
+#include "support/scarce_memory.hpp"
 #include "tools.hpp"
 
 using namespace test;
@@ -146,4 +151,75 @@ TEST_CASE("child: epoll_pwait2 is forbidden" * doctest::skip()) {
 TEST_CASE("epoll: without epoll_pwait2 it sleeps by milliseconds, and never too short") {
     const support::child_end end = support::child("child: epoll_pwait2 is forbidden").wait();
     CHECK_MESSAGE(end.exited(0), end.printed);
+}
+
+TEST_CASE("epoll: who waits without memory to be remembered is told so, and may try again") {
+    if (!support::memory_can_be_scarce()) return;
+    detail::epoll_driver driver;
+    pair ends;
+    const bare_wait first(driver, ends.ends[0]);
+    const int higher = fcntl(ends.ends[0], F_DUPFD_CLOEXEC, 500);
+    REQUIRE(higher >= 500);
+    int error = 0;
+    {
+        const support::scarce_memory none(0);
+        const bare_wait refused(driver, higher);
+        if (refused.over()) error = refused.error();
+    }
+    CHECK(error == ENOMEM);
+    const bare_wait again(driver, higher);
+    CHECK_FALSE(again.over());
+    CHECK(write(ends.ends[1], "x", 1) == 1);
+    driver.poll();
+    CHECK(again.over());
+    CHECK(first.over());
+    CHECK(driver.in_flight() == 0);
+    close(higher);
+}
+
+TEST_CASE("epoll: a driver that cannot be made for want of descriptors keeps none") {
+    rlimit before{};
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const int lowest_free = dup(STDOUT_FILENO);
+    close(lowest_free);
+    rlimit room_for_one = before;
+    room_for_one.rlim_cur = static_cast<rlim_t>(lowest_free) + 1;
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &room_for_one) == 0);
+    CHECK_THROWS_AS(detail::epoll_driver(), std::system_error);
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    const int now = dup(STDOUT_FILENO);
+    CHECK(now == lowest_free);
+    close(now);
+}
+
+TEST_CASE("child: waiting in an epoll is forbidden" * doctest::skip()) {
+    REQUIRE(forbid(SYS_epoll_pwait2, EPERM));
+    REQUIRE(forbid(SYS_epoll_pwait, EPERM));
+#ifdef SYS_epoll_wait
+    REQUIRE(forbid(SYS_epoll_wait, EPERM));
+#endif
+    detail::epoll_driver driver;
+    driver.wait(detail::no_deadline);
+}
+
+TEST_CASE("epoll: a program that may not wait in it ends with a report, and does not spin") {
+    const support::child_end end = support::child("child: waiting in an epoll is forbidden").wait();
+    CHECK_MESSAGE(end.killed_by(SIGABRT), end.printed);
+    CHECK(end.said("runnel: epoll_wait: Operation not permitted"));
+}
+
+TEST_CASE("child: epoll is forbidden" * doctest::skip()) {
+    REQUIRE(forbid(SYS_epoll_create1, EPERM));
+    try {
+        const detail::epoll_driver driver;
+    } catch (const std::system_error& refused) {
+        std::puts(refused.what());
+    }
+}
+
+TEST_CASE("epoll: where it is forbidden the error says so, and does not speak of files") {
+    const support::child_end end = support::child("child: epoll is forbidden").wait();
+    CHECK_MESSAGE(end.exited(0), end.printed);
+    CHECK(end.said("epoll_create1: it is forbidden here, by a seccomp profile perhaps"));
+    CHECK_FALSE(end.said("open files"));
 }

@@ -91,6 +91,20 @@ TEST_CASE("driver: where io_uring is refused a program runs with epoll, and says
     CHECK(end.printed.find(line, said + 1) == std::string::npos);
 }
 
+TEST_CASE("child: a program that may make a ring but not enter it" * doctest::skip()) {
+    REQUIRE(forbid(SYS_io_uring_enter, EPERM));
+    rn::runtime runtime(rn::options().workers(2));
+    CHECK(std::string(runtime.driver_name()) == "epoll");
+    CHECK(runtime.spawn(talk).wait());
+}
+
+TEST_CASE("driver: a ring that can be made and not entered is refused, too") {
+    const support::child_end end =
+        support::child("child: a program that may make a ring but not enter it", "RUNNEL_DRIVER=").wait();
+    CHECK_MESSAGE(end.exited(0), end.printed);
+    CHECK(end.said("runnel: epoll instead of io_uring: io_uring_enter: io_uring is forbidden here"));
+}
+
 TEST_CASE("driver: what RUNNEL_DRIVER asks for is not replaced by another") {
     const char* const name = "child: a program in which RUNNEL_DRIVER asks for the ring";
     const support::child_end end = support::child(name, "RUNNEL_DRIVER=uring").wait();

@@ -89,7 +89,8 @@ public:
     /// Operations that the kernel holds or will be given. Threads: any (a hint, except the owner's).
     virtual std::size_t in_flight() const noexcept = 0;
 
-    /// Is there something that only waits for the owner to come by? Threads: any. Cost: loads.
+    /// Is there something that only waits for the owner to come by? Threads: any. Cost: loads; with epoll a system
+    /// call.
     virtual bool stranded() const noexcept = 0;
 
     /// Does the owner's poll() for it while it is busy with a long task; ready tasks go to the
