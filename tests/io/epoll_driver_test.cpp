@@ -185,8 +185,14 @@ TEST_CASE("epoll: a driver that cannot be made for want of descriptors keeps non
     rlimit room_for_one = before;
     room_for_one.rlim_cur = static_cast<rlim_t>(lowest_free) + 1;
     REQUIRE(setrlimit(RLIMIT_NOFILE, &room_for_one) == 0);
-    CHECK_THROWS_AS(detail::epoll_driver(), std::system_error);
+    bool refused = false;
+    try {
+        const detail::epoll_driver driver;
+    } catch (const std::system_error&) {  // not looked at: a sanitizer that looks needs a descriptor for it
+        refused = true;
+    }
     REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK(refused);
     const int now = dup(STDOUT_FILENO);
     CHECK(now == lowest_free);
     close(now);
