@@ -32,19 +32,6 @@ constexpr std::uint32_t both_events = EPOLLHUP | EPOLLERR;
 constexpr nanoseconds_t second = 1'000'000'000;
 constexpr nanoseconds_t millisecond = 1'000'000;
 
-void count(std::atomic<std::uint64_t>& what, std::uint64_t by = 1) noexcept {
-    what.fetch_add(by, std::memory_order_relaxed);  // relaxed: a figure for people
-}
-
-/// For what is changed under the lock only, and looked at without it.
-void add(std::atomic<std::size_t>& what, int by) noexcept {
-    // relaxed: the lock orders the changes; to others it is a hint.
-    what.store(what.load(std::memory_order_relaxed) + static_cast<std::size_t>(by),
-               std::memory_order_relaxed);
-}
-
-io_slot& slot_of(io_request& request) noexcept { return static_cast<io_slot&>(request); }
-
 /// epoll_pwait2 by its number, the same on every processor but Alpha: glibc has it since 2.35 only.
 int wait_finely(int epoll, epoll_event* into, int most, const timespec* timeout) noexcept {
     constexpr long number = 441;
@@ -122,22 +109,10 @@ epoll_driver::~epoll_driver() {
 
 // --- Operations ------------------------------------------------------------------------------------
 
-io_request* epoll_driver::prepare(io_action& action, task_block& task) noexcept {
-    io_slot* slot = slots_.take(*this, lock_);
-    if (slot == nullptr) return nullptr;
-    slot->action = &action;
-    slot->task = &task;
-    slot->taken_back = false;
-    slot->at = io_slot::phase::prepared;
-    return slot;
-}
-
-void epoll_driver::discard(io_request& request) noexcept { slots_.put_back(slot_of(request)); }
-
 void epoll_driver::start(io_request& request) noexcept {
     io_slot& slot = slot_of(request);
     const std::lock_guard guard(lock_);
-    add(in_flight_, 1);
+    note_begun();
     count(counters_.submitted);
     const bool waits = !slot.taken_back && !begin_action(*slot.action) && stand_in_line(slot);
     if (slot.taken_back) slot.action->error = ECANCELED;
@@ -285,11 +260,7 @@ unsigned epoll_driver::take_messages() noexcept {
 }
 
 unsigned epoll_driver::take_message(io_slot& slot) noexcept {
-    if (slot.at == io_slot::phase::over) {
-        --owed_messages_;
-        slots_.release(slot);  // L2
-        return 0;
-    }
+    if (take_late(slot)) return 0;
     slot.taken_back = true;
     if (slot.at != io_slot::phase::in_kernel) return 0;  // not started yet
     interest& at = interests_[static_cast<std::size_t>(slot.action->fd)];
@@ -346,37 +317,9 @@ unsigned epoll_driver::fail_all(io_slot_queue& line, int error) noexcept {
     return ended;
 }
 
-/// The task goes on: nothing of its frame is touched any more.
 unsigned epoll_driver::finish(io_slot& slot) noexcept {
     count(counters_.completed);
-    const bool message_under_way = !closing_ && complete_io(*slot.task) && !slot.taken_back;
-    add(in_flight_, -1);
-    if (message_under_way) {
-        ++owed_messages_;
-        slot.at = io_slot::phase::over;
-    } else {
-        slots_.release(slot);
-    }
-    return 1;
-}
-
-// --- What others want to know ----------------------------------------------------------------------
-
-std::size_t epoll_driver::in_flight() const noexcept {
-    return in_flight_.load(std::memory_order_relaxed);  // relaxed: a hint
-}
-
-driver_counts epoll_driver::counts() const noexcept {
-    const auto get = [](const std::atomic<std::uint64_t>& figure) {
-        return figure.load(std::memory_order_relaxed);  // relaxed: figures for people
-    };
-    driver_counts counts;
-    counts.submitted = get(counters_.submitted);
-    counts.completed = get(counters_.completed);
-    counts.enters = get(counters_.enters);
-    counts.sleeps = get(counters_.sleeps);
-    counts.helped = get(counters_.helped);
-    return counts;
+    return slot_driver::finish(slot);
 }
 
 namespace {

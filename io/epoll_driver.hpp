@@ -39,16 +39,12 @@
 #include <memory>
 #include <vector>
 
-#include <runnel/detail/driver.hpp>
-#include <runnel/detail/io_backend.hpp>
-#include <runnel/detail/spin_lock.hpp>
-
-#include "io_slots.hpp"
 #include "mailbox.hpp"
+#include "slot_driver.hpp"
 
 namespace runnel::detail {
 
-class epoll_driver final : public driver, public io_backend {
+class epoll_driver final : public slot_driver {
 public:
     /// On the owner's thread. Throws std::system_error: which call failed, and what to do.
     epoll_driver();
@@ -61,15 +57,10 @@ public:
     void end_sleep() noexcept override;
     void wake() noexcept override { mail_.wake(); }
     void cancel(io_request& request) noexcept override { mail_.send(request); }
-    std::size_t in_flight() const noexcept override;
     bool stranded() const noexcept override;
     unsigned help() noexcept override;
     nanoseconds_t now() const noexcept override { return monotonic_now(); }
-    driver_counts counts() const noexcept override;
-    io_backend* io() noexcept override { return this; }
 
-    io_request* prepare(io_action& action, task_block& task) noexcept override;
-    void discard(io_request& request) noexcept override;
     void start(io_request& request) noexcept override;
 
 private:
@@ -105,22 +96,11 @@ private:
     void sleep_until(nanoseconds_t deadline, events& into) noexcept;
     bool look(events& into, nanoseconds_t timeout) noexcept;
 
-    // Looked at by others, without the lock:
     mailbox mail_;  // before the epoll, which would be left behind if the doorbell were refused
-    std::atomic<std::size_t> in_flight_{0};
-    struct counters {
-        std::atomic<std::uint64_t> submitted{0}, completed{0}, enters{0}, sleeps{0}, helped{0};
-    } counters_;
-
     const int epoll_;
 
     // Read and written by whoever drives:
-    spin_lock lock_;
-    io_slots slots_;
     std::vector<interest> interests_;
-    std::size_t owed_messages_ = 0;  // operations that are over, but a canceller still looks at them
-    bool closing_ = false;
-    bool sleeping_ = false;       // the owner does, or is about to: E4
     bool bell_may_ring_ = false;  // after a sleep in somebody else's loop, which has seen it and not taken it
 };
 }

@@ -27,19 +27,6 @@ constexpr unsigned submit_at = 32;  // published requests that are worth a syste
 constexpr nanoseconds_t pause_ns = 1'000'000;
 constexpr int looks_after_kick = 400;  // about 20 microseconds; a kick takes effect in 5 to 30
 
-void count(std::atomic<std::uint64_t>& what, std::uint64_t by = 1) noexcept {
-    what.fetch_add(by, std::memory_order_relaxed);  // relaxed: a figure for people
-}
-
-/// For what is changed under the lock only, and looked at without it.
-void add(std::atomic<std::size_t>& what, int by) noexcept {
-    // relaxed: the lock orders the changes; to others it is a hint.
-    what.store(what.load(std::memory_order_relaxed) + static_cast<std::size_t>(by),
-               std::memory_order_relaxed);
-}
-
-io_slot& slot_of(io_request& request) noexcept { return static_cast<io_slot&>(request); }
-
 /// The kernel has lost completions, or does not know a call that it knew: no wait could be relied on.
 [[noreturn]] void give_up(int error) noexcept {
     std::fprintf(stderr, "runnel: io_uring_enter: %s%s\n", std::strerror(error),
@@ -87,23 +74,11 @@ void uring_driver::cancel_everything() noexcept {
 
 // --- Operations ------------------------------------------------------------------------------------
 
-io_request* uring_driver::prepare(io_action& action, task_block& task) noexcept {
-    io_slot* slot = slots_.take(*this, lock_);
-    if (slot == nullptr) return nullptr;
-    slot->action = &action;
-    slot->task = &task;
-    slot->taken_back = false;
-    slot->at = io_slot::phase::prepared;
-    return slot;
-}
-
-void uring_driver::discard(io_request& request) noexcept { slots_.put_back(slot_of(request)); }
-
 void uring_driver::start(io_request& request) noexcept {
     io_slot& slot = slot_of(request);
     {
         const std::lock_guard guard(lock_);
-        add(in_flight_, 1);
+        note_begun();
         if (!delayed_.empty() || slot.taken_back || !publish(slot)) delay(slot);
     }
     // The operation may be over by now (B2): nothing of it is touched.
@@ -266,11 +241,7 @@ void uring_driver::take_messages() noexcept {
 
 /// False: there is no room in the ring, try again.
 bool uring_driver::take_message(io_slot& slot) noexcept {
-    if (slot.at == io_slot::phase::over) {
-        --owed_messages_;
-        slots_.release(slot);  // L2
-        return true;
-    }
+    if (take_late(slot)) return true;
     if (slot.at == io_slot::phase::in_kernel && !publish_cancel(slot.user_data())) return false;
     slot.taken_back = true;
     return true;
@@ -383,43 +354,12 @@ unsigned uring_driver::settle(io_slot& slot, int status, unsigned flags) noexcep
     return finish(slot);
 }
 
-/// The task goes on: nothing of its frame is touched any more.
-unsigned uring_driver::finish(io_slot& slot) noexcept {
-    const bool message_under_way = !closing_ && complete_io(*slot.task) && !slot.taken_back;
-    add(in_flight_, -1);
-    if (message_under_way) {
-        ++owed_messages_;
-        slot.at = io_slot::phase::over;
-    } else {
-        slots_.release(slot);
-    }
-    return 1;
-}
-
 // --- What others want to know ----------------------------------------------------------------------
-
-std::size_t uring_driver::in_flight() const noexcept {
-    return in_flight_.load(std::memory_order_relaxed);  // relaxed: a hint
-}
 
 nanoseconds_t uring_driver::now() const noexcept { return clock_(); }
 
 std::uint64_t uring_driver::strays() const noexcept {
     return counters_.strays.load(std::memory_order_relaxed);  // relaxed: a figure for people
-}
-
-driver_counts uring_driver::counts() const noexcept {
-    const auto get = [](const std::atomic<std::uint64_t>& figure) {
-        return figure.load(std::memory_order_relaxed);  // relaxed: figures for people
-    };
-    driver_counts counts;
-    counts.submitted = get(counters_.submitted);
-    counts.completed = get(counters_.completed);
-    counts.enters = get(counters_.enters);
-    counts.sleeps = get(counters_.sleeps);
-    counts.helped = get(counters_.helped);
-    counts.overflows = get(counters_.overflows);
-    return counts;
 }
 
 namespace {

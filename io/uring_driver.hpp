@@ -32,17 +32,13 @@
 #include <atomic>
 #include <memory>
 
-#include <runnel/detail/driver.hpp>
-#include <runnel/detail/io_backend.hpp>
-#include <runnel/detail/spin_lock.hpp>
-
-#include "io_slots.hpp"
 #include "mailbox.hpp"
 #include "ring.hpp"
+#include "slot_driver.hpp"
 
 namespace runnel::detail {
 
-class uring_driver final : public driver, public io_backend {
+class uring_driver final : public slot_driver {
 public:
     /// On the owner's thread. Throws std::system_error: which call failed, and what to do.
     explicit uring_driver(const ring_options& options);
@@ -55,15 +51,10 @@ public:
     void end_sleep() noexcept override;
     void wake() noexcept override;
     void cancel(io_request& request) noexcept override;
-    std::size_t in_flight() const noexcept override;
     bool stranded() const noexcept override;
     unsigned help() noexcept override;
     nanoseconds_t now() const noexcept override;
-    driver_counts counts() const noexcept override;
-    io_backend* io() noexcept override { return this; }
 
-    io_request* prepare(io_action& action, task_block& task) noexcept override;
-    void discard(io_request& request) noexcept override;
     void start(io_request& request) noexcept override;
 
     /// Completions that belonged to no operation: always 0, or L3 is broken. Threads: any.
@@ -95,7 +86,6 @@ private:
     unsigned reap() noexcept;
     unsigned complete(std::uint64_t user_data, int status, unsigned flags) noexcept;
     unsigned settle(io_slot& slot, int status, unsigned flags) noexcept;
-    unsigned finish(io_slot& slot) noexcept;
 
     unsigned locked_take_in() noexcept;
     unsigned locked_reap() noexcept;
@@ -104,27 +94,16 @@ private:
     const clock_function clock_;
 
     // Read and written by whoever drives:
-    mutable spin_lock lock_;
     ring ring_;
-    io_slots slots_;
     io_slot_queue delayed_;
     io_request* messages_ = nullptr;  // taken out of the mailbox, not yet acted on
     std::size_t kernel_holds_ = 0;    // requests whose last completion is to come, with the doorbell's
-    std::size_t owed_messages_ = 0;   // operations that are over, but a canceller still looks at them
-    bool closing_ = false;
     bool doorbell_armed_ = false;
-    bool sleeping_ = false;  // the owner does, or is about to: U5
 
     // Looked at by others, without the lock:
     mailbox mail_;
     std::atomic<bool> has_left_{false};  // delayed slots or messages
     std::atomic<int> processor_{-1};     // where the owner was seen last
-    std::atomic<std::size_t> in_flight_{0};
-
-    struct counters {
-        std::atomic<std::uint64_t> submitted{0}, completed{0}, enters{0}, sleeps{0}, helped{0}, overflows{0},
-            strays{0};
-    } counters_;
 };
 
 /// The factory of make_uring_drivers(), with other sizes or system calls: for tests.

@@ -29,6 +29,25 @@ struct epoll {
     using driver = detail::epoll_driver;
     static std::unique_ptr<driver> make() { return std::make_unique<driver>(); }
 };
+
+/// Another thread wakes the driver so many times, and does this until it has woken.
+template <class Meanwhile>
+void wake_from_beside(detail::driver& driver, int rounds, Meanwhile meanwhile) {
+    std::atomic<int> wakes{0};
+    std::atomic<int> seen{0};
+    std::thread waker([&] {
+        for (int i = 1; i <= rounds; ++i) {
+            wakes = i;
+            driver.wake();
+            while (seen < i) meanwhile();
+        }
+    });
+    while (seen < rounds) {
+        driver.wait(detail::no_deadline);  // the watchdog ends this if a wake is lost
+        seen = wakes.load();
+    }
+    waker.join();
+}
 }
 
 TEST_CASE_TEMPLATE("driver: a wake before the wait ends it at once, and only it", kind, ring, epoll) {
@@ -57,20 +76,7 @@ TEST_CASE_TEMPLATE("driver: a wake from another thread ends the sleep, each time
     const auto owned = kind::make();
     auto& driver = *owned;
     const int rounds = support::scaled(2'000, 200'000);
-    std::atomic<int> wakes{0};
-    std::atomic<int> seen{0};
-    std::thread waker([&] {
-        for (int i = 1; i <= rounds; ++i) {
-            wakes = i;
-            driver.wake();
-            while (seen < i) std::this_thread::yield();
-        }
-    });
-    while (seen < rounds) {
-        driver.wait(detail::no_deadline);  // the watchdog ends this if a wake is lost
-        seen = wakes.load();
-    }
-    waker.join();
+    wake_from_beside(driver, rounds, [] { std::this_thread::yield(); });
 }
 
 TEST_CASE_TEMPLATE("driver: an operation ends with its bytes, or by its cancel with ECANCELED", kind, ring,
@@ -236,18 +242,5 @@ TEST_CASE_TEMPLATE("driver: a helper does not take the bell away from an owner t
     auto& driver = *owned;
     const int rounds = support::scaled(1'000, 100'000);
     bare_read for_ever(driver);  // so that there is something to help with
-    std::atomic<int> wakes{0};
-    std::atomic<int> seen{0};
-    std::thread waker([&] {
-        for (int i = 1; i <= rounds; ++i) {
-            wakes = i;
-            driver.wake();
-            while (seen < i) driver.help();
-        }
-    });
-    while (seen < rounds) {
-        driver.wait(detail::no_deadline);  // the watchdog ends this if a wake is lost
-        seen = wakes.load();
-    }
-    waker.join();
+    wake_from_beside(driver, rounds, [&] { driver.help(); });
 }

@@ -1,0 +1,65 @@
+// slot_driver: what a driver whose operations are slots (io_slots.hpp) does whatever the kernel offers below it.
+//
+//   prepare() gives a slot, discard() takes back one that was never started, finish() completes one. A slot whose
+//   cancel message is still on its way then waits for it as `over`, and take_late() ends that (L2).
+//
+// A driver adds how operations begin, wait and end in the kernel, and how its owner sleeps. It has its mailbox itself,
+// for it decides what of the system is asked for first.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include <runnel/detail/driver.hpp>
+#include <runnel/detail/io_backend.hpp>
+#include <runnel/detail/spin_lock.hpp>
+
+#include "io_slots.hpp"
+
+namespace runnel::detail {
+
+class slot_driver : public driver, public io_backend {
+public:
+    std::size_t in_flight() const noexcept final {
+        return in_flight_.load(std::memory_order_relaxed);  // relaxed: a hint
+    }
+    driver_counts counts() const noexcept final;
+    io_backend* io() noexcept final { return this; }
+
+    io_request* prepare(io_action& action, task_block& task) noexcept final;
+    void discard(io_request& request) noexcept final { slots_.put_back(slot_of(request)); }
+
+protected:
+    static io_slot& slot_of(io_request& request) noexcept { return static_cast<io_slot&>(request); }
+
+    static void count(std::atomic<std::uint64_t>& what, std::uint64_t by = 1) noexcept {
+        what.fetch_add(by, std::memory_order_relaxed);  // relaxed: a figure for people
+    }
+
+    // Under the lock.
+    void note_begun() noexcept { add_in_flight(1); }
+    /// The task goes on: nothing of its frame is touched any more. Returns 1, for sums of tasks made ready.
+    unsigned finish(io_slot& slot) noexcept;
+    /// Of a message that has come: was its operation over, and waited only for this one? Then it is spare.
+    bool take_late(io_slot& slot) noexcept;
+
+    // Read and written by whoever drives:
+    mutable spin_lock lock_;
+    io_slots slots_;
+    std::size_t owed_messages_ = 0;  // operations that are over, but a canceller still looks at them
+    bool closing_ = false;           // no task is told any more
+    bool sleeping_ = false;          // the owner does, or is about to
+
+    // Looked at by others, without the lock:
+    struct counters {
+        std::atomic<std::uint64_t> submitted{0}, completed{0}, enters{0}, sleeps{0}, helped{0}, overflows{0},
+            strays{0};
+    } counters_;
+
+private:
+    void add_in_flight(int by) noexcept;
+
+    std::atomic<std::size_t> in_flight_{0};
+};
+}
