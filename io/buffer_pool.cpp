@@ -31,6 +31,12 @@ void buffer_pool::give(std::byte* buffer) noexcept {
     ++kept_;
 }
 
+std::byte* lease_buffer() noexcept {
+    io_backend* backend = tls_worker != nullptr ? current_driver().io() : nullptr;
+    if (backend != nullptr) return backend->buffers().take();
+    return static_cast<std::byte*>(std::malloc(buffer_pool::buffer_bytes));
+}
+
 void give_back_buffer(std::byte* buffer) noexcept {
     io_backend* backend = tls_worker != nullptr ? current_driver().io() : nullptr;
     if (backend != nullptr)

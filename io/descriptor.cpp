@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <runnel/detail/check.hpp>
+#include <runnel/detail/io_watch.hpp>
 #include <runnel/detail/socket_calls.hpp>
 
 namespace runnel::detail {
@@ -30,21 +31,26 @@ std::atomic_ref<std::uint64_t> shared(std::uint64_t& users) noexcept {
 
 descriptor::descriptor(descriptor&& other) noexcept : counts_(std::move(other.counts_)) {
     check((other.users_ & ~closed_bit) == 0, "socket: moved while an operation is in flight");
+    check(other.watch_ == nullptr || !other.watch_->is_waited_for(), "socket: moved while a select waits for it");
     fd_ = std::exchange(other.fd_, -1);
     users_ = std::exchange(other.users_, closed_bit);
+    watch_ = std::exchange(other.watch_, nullptr);
 }
 
 descriptor& descriptor::operator=(descriptor&& other) noexcept {
     descriptor taken(std::move(other));
     std::swap(fd_, taken.fd_);
     std::swap(users_, taken.users_);
+    std::swap(watch_, taken.watch_);
     std::swap(counts_, taken.counts_);
     return *this;  // and `taken` ends what we had
 }
 
 descriptor::~descriptor() {
     check((users_ & ~closed_bit) == 0, "socket: destroyed while an operation is in flight");
+    check(watch_ == nullptr || !watch_->is_waited_for(), "socket: destroyed while a select waits for it");
     close();
+    if (watch_ != nullptr) watch_->unref();
 }
 
 bool descriptor::closed() const noexcept {
@@ -65,7 +71,24 @@ void descriptor::leave(lane which) noexcept {
     if (left != closed_bit) [[likely]]
         return;
     counts_.gone();
-    current_sockets().close(std::exchange(fd_, -1));  // F1
+    const int fd = std::exchange(fd_, -1);
+    io_watch* const watching = watch();
+    if (watching == nullptr || !watching->end(fd)) current_sockets().close(fd);  // F1, F4
+}
+
+io_watch* descriptor::watch() const noexcept {
+    // acquire: pairs with adopt().
+    return std::atomic_ref<io_watch*>(const_cast<io_watch*&>(watch_)).load(std::memory_order_acquire);
+}
+
+io_watch* descriptor::adopt(io_watch* made) noexcept {
+    io_watch* there = nullptr;
+    // acq_rel: release publishes what was made; acquire pairs with the release of who was faster.
+    if (std::atomic_ref<io_watch*>(watch_).compare_exchange_strong(there, made, std::memory_order_acq_rel,
+                                                                   std::memory_order_acquire))
+        return made;
+    made->unref();
+    return there;
 }
 
 void descriptor::close() noexcept {

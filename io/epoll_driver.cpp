@@ -98,7 +98,10 @@ epoll_driver::epoll_driver() : epoll_(make_epoll()) {
 }
 
 epoll_driver::~epoll_driver() {
+    lock_.lock();
     closing_ = true;
+    end_standing(true);
+    lock_.unlock();
     while (owed_messages_ > 0 || mail_.has_senders()) {  // X3 of mailbox.hpp
         sched_yield();
         const std::lock_guard guard(lock_);
@@ -117,6 +120,10 @@ void epoll_driver::start(io_request& request) noexcept {
     const bool waits = !slot.taken_back && !begin_action(*slot.action) && stand_in_line(slot);
     if (slot.taken_back) slot.action->error = ECANCELED;
     if (!waits) finish(slot);  // B2
+}
+
+void epoll_driver::begin_again(io_slot& slot) noexcept {
+    if (!stand_in_line(slot)) finish(slot);
 }
 
 /// False: it cannot wait, and is over.
@@ -261,6 +268,7 @@ unsigned epoll_driver::take_messages() noexcept {
 
 unsigned epoll_driver::take_message(io_slot& slot) noexcept {
     if (take_late(slot)) return 0;
+    if (take_nudge(slot)) return 1;
     slot.taken_back = true;
     if (slot.at != io_slot::phase::in_kernel) return 0;  // not started yet
     interest& at = interests_[static_cast<std::size_t>(slot.action->fd)];
@@ -296,10 +304,13 @@ unsigned epoll_driver::handle(const epoll_event& event) noexcept {
     return ended;
 }
 
+/// A standing action may be in the line again when it has been told; once in a turn is enough.
 unsigned epoll_driver::serve(io_slot_queue& line) noexcept {
     unsigned ended = 0;
-    while (!line.empty() && go_on_with(*line.front()->action)) {
+    const io_slot* const last = line.last();
+    for (bool more = last != nullptr; more && go_on_with(*line.front()->action);) {
         io_slot& slot = *line.front();
+        more = &slot != last;
         line.pop();
         ended += finish(slot);
     }
@@ -308,8 +319,10 @@ unsigned epoll_driver::serve(io_slot_queue& line) noexcept {
 
 unsigned epoll_driver::fail_all(io_slot_queue& line, int error) noexcept {
     unsigned ended = 0;
-    while (!line.empty()) {
+    const io_slot* const last = line.last();
+    for (bool more = last != nullptr; more;) {
         io_slot& slot = *line.front();
+        more = &slot != last;
         line.pop();
         slot.action->error = error;
         ended += finish(slot);

@@ -88,6 +88,7 @@ private:
     unsigned serve(io_slot_queue& line) noexcept;
     unsigned fail_all(io_slot_queue& line, int error) noexcept;
     unsigned finish(io_slot& slot) noexcept;
+    void begin_again(io_slot& slot) noexcept override;
     bool stand_in_line(io_slot& slot) noexcept;
     interest* interest_of(int fd) noexcept;
     int arm(int fd, interest& at) noexcept;

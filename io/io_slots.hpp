@@ -5,6 +5,7 @@
 //                          |  queue is full  |    |  to be continued, or queue is full
 //                          +---> delayed ----+<---+
 //   in_kernel --completion, but its cancel message is still on the way--> over --message--> spare
+//   in_kernel --answer to a standing action, which stays--> resting --message--> in_kernel
 //
 // On a ring `in_kernel` is what it says; with epoll such a slot stands in line at its descriptor, and none is delayed.
 //
@@ -27,9 +28,9 @@
 namespace runnel::detail {
 
 struct alignas(64) io_slot : io_request {
-    enum class phase : unsigned char { spare, prepared, delayed, in_kernel, over };
+    enum class phase : unsigned char { spare, prepared, delayed, in_kernel, resting, over };
 
-    task_block* task = nullptr;
+    task_block* task = nullptr;   // null: its action is a standing one
     io_action* action = nullptr;  // in the waiting frame: ours until the operation is completed
     io_slot* next = nullptr;      // among the spare, or among the delayed
     std::uint32_t index = 0;
@@ -92,6 +93,7 @@ private:
 class io_slot_queue {
 public:
     bool empty() const noexcept { return last_ == nullptr; }
+    io_slot* last() const noexcept { return last_; }
     /// Not of an empty one.
     io_slot* front() const noexcept { return last_->next; }
     void push(io_slot& slot) noexcept {

@@ -20,26 +20,45 @@ std::unique_ptr<simulated_world> make_simulated_network(const testing::network& 
 simulated_network::simulated_network(const testing::network& how, simulator& by, driver& owner)
     : simulated_medium(how, by), owner_(owner), sockets_(how.descriptors()) {}
 
-simulated_network::~simulated_network() = default;
+simulated_network::~simulated_network() {
+    for (simulated_request& each : requests_) {
+        if (each.action == nullptr || each.task != nullptr) continue;
+        if (each.on != nullptr) std::erase(each.on->in, &each);
+        each.on = nullptr;
+        tell(each, standing_action::event::driver_ends);
+    }
+}
 
 // --- Operations ------------------------------------------------------------------------------------
 
-io_request* simulated_network::prepare(io_action& action, task_block& task) noexcept {
+simulated_request& simulated_network::take_request(io_action& action) {
     if (free_.empty()) free_.push_back(&requests_.emplace_back());
     simulated_request& made = *free_.back();
     free_.pop_back();
     made.owner = &owner_;
     made.action = &action;
-    made.task = &task;
+    made.task = nullptr;
     ++in_flight_;
+    return made;
+}
+
+io_request* simulated_network::prepare(io_action& action, task_block& task) noexcept {
+    simulated_request& made = take_request(action);
+    made.task = &task;
     return &made;
 }
 
+io_request* simulated_network::prepare(standing_action& action) noexcept { return &take_request(action); }
+
 void simulated_network::discard(io_request& request) noexcept {
-    auto& unused = static_cast<simulated_request&>(request);
-    ++unused.serial;
-    free_.push_back(&unused);
+    give_back(static_cast<simulated_request&>(request));
     --in_flight_;
+}
+
+void simulated_network::give_back(simulated_request& unused) {
+    ++unused.serial;
+    unused.action = nullptr;
+    free_.push_back(&unused);
 }
 
 /// Step 1.
@@ -62,6 +81,7 @@ void simulated_network::cancel(io_request& request) noexcept {
     auto& taken_back = static_cast<simulated_request&>(request);
     at(now(), [this, &taken_back, serial = taken_back.serial] {
         if (taken_back.serial != serial) return;
+        if (taken_back.on == nullptr) return tell(taken_back, standing_action::event::nudged);
         std::erase(taken_back.on->in, &taken_back);
         std::erase(taken_back.on->out, &taken_back);
         end(taken_back, ECANCELED);
@@ -69,11 +89,25 @@ void simulated_network::cancel(io_request& request) noexcept {
 }
 
 void simulated_network::end(simulated_request& request, int error) {
-    task_block& task = *request.task;
     request.action->error = error;
     request.on = nullptr;
+    if (request.task == nullptr) return tell(request, standing_action::event::answered);
+    task_block& task = *request.task;
     discard(request);
     (void)complete_io(task);
+}
+
+/// A message of it that is on the way finds another serial number: M2.
+void simulated_network::tell(simulated_request& request, standing_action::event event) {
+    using next = standing_action::next;
+    const bool rested = request.on == nullptr && event == standing_action::event::nudged;
+    const next then = static_cast<standing_action*>(request.action)->hears(event, *this);
+    if (then == next::again) {
+        if (rested) ++in_flight_;
+        return start(request);
+    }
+    if (!rested) --in_flight_;
+    if (then != next::rest) give_back(request);
 }
 
 void simulated_network::changed(stream_end& end) {
@@ -100,6 +134,7 @@ void simulated_network::try_each(std::deque<simulated_request*>& waiting) {
 bool simulated_network::attempt(simulated_request& request) {
     io_action& action = *request.action;
     if (action.kind == io_kind::accept) return attempt_accept(request);
+    if (action.kind == io_kind::readability) return readable_now(action.fd);
     stream_end* stream = request.on->stream;
     if (stream == nullptr) {
         action.error = ENOTCONN;
@@ -118,18 +153,20 @@ bool simulated_network::attempt(simulated_request& request) {
 }
 
 bool simulated_network::attempt_accept(simulated_request& request) {
-    simulated_socket& listener = *request.on;
-    io_action& action = *request.action;
-    if (listener.is != simulated_socket::listening || listener.shut) {
-        action.error = EINVAL;
-        return true;
-    }
-    if (listener.to_accept.empty()) return false;
+    const int made = accept_at(*request.on);
+    if (made == -EAGAIN) return false;
+    if (made < 0)
+        request.action->error = -made;
+    else
+        request.action->moved = static_cast<std::size_t>(made);
+    return true;
+}
+
+int simulated_network::accept_at(simulated_socket& listener) {
+    if (listener.is != simulated_socket::listening || listener.shut) return -EINVAL;
+    if (listener.to_accept.empty()) return -EAGAIN;
     simulated_socket* made = sockets_.open(listener.local);
-    if (made == nullptr) {
-        action.error = EMFILE;  // the connection stays in the backlog
-        return true;
-    }
+    if (made == nullptr) return -EMFILE;  // the connection stays in the backlog
     made->is = simulated_socket::connected;
     made->stream = listener.to_accept.front();
     made->stream->holder = made;
@@ -138,9 +175,8 @@ bool simulated_network::attempt_accept(simulated_request& request) {
     made->reuse_address = listener.reuse_address;
     made->reuse_port = listener.reuse_port;
     listener.to_accept.pop_front();
-    action.moved = static_cast<std::size_t>(made->fd);
     note(what::accepted, static_cast<std::uint64_t>(made->fd), 0);
-    return true;
+    return made->fd;
 }
 
 bool simulated_network::attempt_send(simulated_request& request) {
@@ -230,6 +266,18 @@ long simulated_network::receive_now(int fd, void* to, std::size_t bytes) noexcep
     simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
     return socket->is == simulated_socket::connected ? socket->stream->receive(to, bytes) : -ENOTCONN;
+}
+
+int simulated_network::accept_now(int fd) noexcept {
+    simulated_socket* socket = sockets_.find(fd);
+    return socket != nullptr ? accept_at(*socket) : -EBADF;
+}
+
+bool simulated_network::readable_now(int fd) noexcept {
+    const simulated_socket* socket = sockets_.find(fd);
+    if (socket == nullptr) return true;
+    if (socket->is == simulated_socket::listening) return socket->shut || !socket->to_accept.empty();
+    return socket->stream == nullptr || socket->stream->readable();
 }
 
 long simulated_network::send_now(int fd, const void* from, std::size_t bytes) noexcept {

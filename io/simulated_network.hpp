@@ -45,6 +45,7 @@ public:
 
     // The back end.
     io_request* prepare(io_action& action, task_block& task) noexcept override;
+    io_request* prepare(standing_action& action) noexcept override;
     void discard(io_request& request) noexcept override;
     void start(io_request& request) noexcept override;
 
@@ -59,6 +60,8 @@ public:
     int close(int fd) noexcept override;
     long receive_now(int fd, void* to, std::size_t bytes) noexcept override;
     long send_now(int fd, const void* from, std::size_t bytes) noexcept override;
+    bool readable_now(int fd) noexcept override;
+    int accept_now(int fd) noexcept override;
 
     // What testing_network.hpp offers.
     void cut(const address& at);
@@ -81,8 +84,12 @@ private:
     void try_each(std::deque<simulated_request*>& waiting);
     bool attempt(simulated_request& request);
     bool attempt_accept(simulated_request& request);
+    int accept_at(simulated_socket& listener);
     bool attempt_send(simulated_request& request);
     void end(simulated_request& request, int error = 0);
+    void tell(simulated_request& request, standing_action::event event);
+    simulated_request& take_request(io_action& action);
+    void give_back(simulated_request& unused);
 
     int begin_connect(simulated_request& request, simulated_socket& socket);
     void send_wish(const wish& one);

@@ -2,6 +2,7 @@
 //
 //   prepare() gives a slot, discard() takes back one that was never started, finish() completes one. A slot whose
 //   cancel message is still on its way then waits for it as `over`, and take_late() ends that (L2).
+//   A standing action is told instead: finish() and take_nudge() do so, and begin_again() does as it says.
 //
 // A driver adds how operations begin, wait and end in the kernel, and how its owner sleeps. It has its mailbox itself,
 // for it decides what of the system is asked for first.
@@ -28,6 +29,7 @@ public:
     io_backend* io() noexcept final { return this; }
 
     io_request* prepare(io_action& action, task_block& task) noexcept final;
+    io_request* prepare(standing_action& action) noexcept final;
     void discard(io_request& request) noexcept final { slots_.put_back(slot_of(request)); }
 
 protected:
@@ -43,6 +45,12 @@ protected:
     unsigned finish(io_slot& slot) noexcept;
     /// Of a message that has come: was its operation over, and waited only for this one? Then it is spare.
     bool take_late(io_slot& slot) noexcept;
+    /// The same: did its action rest? Then it has been told.
+    bool take_nudge(io_slot& slot) noexcept;
+    /// The action of the slot, which is in no queue and not in the kernel, is to be begun anew.
+    virtual void begin_again(io_slot& slot) noexcept = 0;
+    /// When the driver ends: tells those that the kernel does not have, or all.
+    void end_standing(bool also_in_kernel) noexcept;
 
     // Read and written by whoever drives:
     mutable spin_lock lock_;
@@ -58,6 +66,9 @@ protected:
     } counters_;
 
 private:
+    io_slot* take_slot(io_action& action) noexcept;
+    void tell(io_slot& slot, standing_action::event what) noexcept;
+    void release(io_slot& slot, bool message_under_way) noexcept;
     void add_in_flight(int by) noexcept;
 
     std::atomic<std::size_t> in_flight_{0};

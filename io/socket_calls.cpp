@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -79,6 +80,15 @@ long socket_calls::receive_now(int fd, void* to, std::size_t bytes) noexcept {
 
 long socket_calls::send_now(int fd, const void* from, std::size_t bytes) noexcept {
     return or_error(send(fd, from, bytes, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+bool socket_calls::readable_now(int fd) noexcept {
+    pollfd asked{fd, POLLIN | POLLRDHUP, 0};
+    return poll(&asked, 1, 0) != 0;  // what is wrong with it will be said by who reads
+}
+
+int socket_calls::accept_now(int fd) noexcept {
+    return or_error(accept4(fd, nullptr, nullptr, SOCK_CLOEXEC));
 }
 
 socket_calls& current_sockets() noexcept {

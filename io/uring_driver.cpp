@@ -63,6 +63,7 @@ uring_driver::~uring_driver() {
 /// Takes back what the kernel has; `closing_` keeps it from being continued. More requests than the ring has
 /// room for, perhaps: so it is handed over on the way.
 void uring_driver::cancel_everything() noexcept {
+    end_standing(false);
     const auto cancel_one = [this](std::uint64_t user_data) {
         while (!publish_cancel(user_data)) enter(ring_.submit_and_collect());
     };
@@ -241,7 +242,7 @@ void uring_driver::take_messages() noexcept {
 
 /// False: there is no room in the ring, try again.
 bool uring_driver::take_message(io_slot& slot) noexcept {
-    if (take_late(slot)) return true;
+    if (take_late(slot) || take_nudge(slot)) return true;
     if (slot.at == io_slot::phase::in_kernel && !publish_cancel(slot.user_data())) return false;
     slot.taken_back = true;
     return true;
@@ -266,6 +267,8 @@ void uring_driver::delay(io_slot& slot) noexcept {
     delayed_.push(slot);
     note_what_is_left();
 }
+
+void uring_driver::begin_again(io_slot& slot) noexcept { delay(slot); }
 
 bool uring_driver::publish(io_slot& slot) noexcept {
     io_uring_sqe* request = ring_.next();

@@ -67,6 +67,7 @@ private:
     bool take_message(io_slot& slot) noexcept;
     unsigned publish_delayed() noexcept;
     bool arm_doorbell() noexcept;
+    void begin_again(io_slot& slot) noexcept override;
     bool publish(io_slot& slot) noexcept;
     bool publish_cancel(std::uint64_t user_data) noexcept;
     void delay(io_slot& slot) noexcept;

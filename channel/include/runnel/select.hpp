@@ -118,7 +118,7 @@ constexpr void require_case() noexcept {
         "with_context(), shielded(), and with_timeout() of a task, make no case of a select: await them "
         "in a task of their own, and select on its handle");
     static_assert(
-        temporary || is_task<op> || always_shielded<op> || under_other_context<op> || selectable<meant_t<Op>>,
+        temporary || is_task<op> || always_shielded<op> || under_other_context<op> || selectable<case_of<Op>>,
         "this operation is no case of a select, because it cannot be taken back once it has begun: "
         "put with_timeout() around it, or start it with go() and select on the handle");
     static_assert(!std::is_lvalue_reference_v<Op> || awaited_as_lvalue<op>,
@@ -210,16 +210,16 @@ private:
 template <class... Ops>
 [[nodiscard]] auto select(Ops&&... ops) noexcept {
     (detail::require_case<Ops>(), ...);
-    return detail::select_operation<detail::choice::fair, detail::meant_t<Ops>...>(
-        detail::meant_by<Ops>(ops)...);
+    return detail::select_operation<detail::choice::fair, detail::case_of<Ops>...>(
+        detail::case_meant_by<Ops>(ops)...);
 }
 
 /// The same with priority: of several that can happen at once, the first as written.
 template <class... Ops>
 [[nodiscard]] auto select(in_order_t, Ops&&... ops) noexcept {
     (detail::require_case<Ops>(), ...);
-    return detail::select_operation<detail::choice::in_order, detail::meant_t<Ops>...>(
-        detail::meant_by<Ops>(ops)...);
+    return detail::select_operation<detail::choice::in_order, detail::case_of<Ops>...>(
+        detail::case_meant_by<Ops>(ops)...);
 }
 
 /// Go's select with a default: does one of `ops` if it can happen now, without waiting.

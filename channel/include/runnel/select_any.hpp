@@ -94,7 +94,10 @@ public:
     static constexpr std::size_t case_count = any_number;
     static constexpr choice order = Order;
 
-    select_any_operation(Op* first, std::size_t ops) noexcept : first_(first), ops_(ops) {}
+    select_any_operation(Op* first, std::size_t ops) noexcept : first_(first), ops_(ops) {
+        if constexpr (requires { first->renew(); })
+            for (std::size_t i = 0; i < ops; ++i) first[i].renew();
+    }
 
     std::size_t count() const noexcept { return ops_ * Op::case_count; }
     void gather(wait_case** out) noexcept {

@@ -27,6 +27,7 @@
 #include "chunk.hpp"
 #include "detail/descriptor.hpp"
 #include "detail/io_operation.hpp"
+#include "detail/readiness.hpp"
 #include "transfer.hpp"
 
 namespace runnel {
@@ -72,11 +73,41 @@ private:
     std::source_location at_;
 };
 
+/// What the reading operations are in a select: detail/readiness.hpp.
+class [[nodiscard]] read_case final : public detail::reading_case<read_case, result<std::size_t>> {
+public:
+    read_case(detail::descriptor& on, bool& drained, std::span<std::byte> to) noexcept
+        : reading_case(on), drained_(drained), to_(to) {}
+    result_type complete(unsigned) noexcept;
+
+private:
+    bool& drained_;
+    std::span<std::byte> to_;
+};
+
+class [[nodiscard]] readable_case final : public detail::reading_case<readable_case, result<>> {
+public:
+    explicit readable_case(detail::descriptor& on) noexcept : reading_case(on) {}
+    result_type complete(unsigned) noexcept;
+};
+
+class [[nodiscard]] receive_case final : public detail::reading_case<receive_case, result<chunk>> {
+public:
+    receive_case(detail::descriptor& on, bool& drained) noexcept : reading_case(on), drained_(drained) {}
+    result_type complete(unsigned) noexcept;
+
+private:
+    bool& drained_;
+};
+
 class [[nodiscard]] read_operation final : public detail::io_operation_of<read_operation> {
 public:
     using result_type = result<std::size_t>;
     read_operation(detail::descriptor& on, bool& drained, std::span<std::byte> to) noexcept;
     result_type complete(transfer done) noexcept;
+    read_case as_case() && noexcept {
+        return {*on_, drained_, {static_cast<std::byte*>(action_.data), action_.bytes}};
+    }
 
 private:
     bool& drained_;
@@ -87,6 +118,7 @@ public:
     using result_type = result<>;
     explicit readable_operation(detail::descriptor& on) noexcept;
     result_type complete(transfer done) noexcept { return done.error; }
+    readable_case as_case() && noexcept { return readable_case(*on_); }
 };
 
 class [[nodiscard]] receive_operation final : public detail::io_operation_of<receive_operation> {
@@ -94,6 +126,7 @@ public:
     using result_type = result<chunk>;
     receive_operation(detail::descriptor& on, bool& drained) noexcept;
     result_type complete(transfer done) noexcept;
+    receive_case as_case() && noexcept { return {*on_, drained_}; }
 
 private:
     bool& drained_;

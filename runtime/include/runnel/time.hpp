@@ -134,6 +134,11 @@ public:
         make_ready_again(op_);
         limit_.again();
     }
+    void renew() noexcept
+        requires requires(Op& op) { op.renew(); }
+    {
+        op_.renew();
+    }
 
 private:
     Op op_;

@@ -30,5 +30,7 @@ private:
 };
 
 /// Gives it to the pool of the worker that runs this, or frees it. Threads: any.
+/// A buffer of this worker's; on a plain thread a new one. Null: no memory.
+std::byte* lease_buffer() noexcept;
 void give_back_buffer(std::byte* buffer) noexcept;
 }

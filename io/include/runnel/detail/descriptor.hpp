@@ -8,7 +8,9 @@
 //
 //   F1  after close() nothing enters, so the last to leave is the last ever: it gives the number back;
 //   F2  close() is a user of the socket itself until it has shut it down, so it hits the right one;
-//   F3  it is moved and destroyed only while no operation is in flight: check().
+//   F3  it is moved and destroyed only while no operation is in flight: check();
+//   F4  a watch (io_watch.hpp), if it has one, is told by the last to leave, and gives the number back itself when the
+//       kernel may still look at it.
 //
 // Not taken: reference counts on the heap (a handle could be destroyed while others read it, but each
 // connection would cost an allocation), and a lock per socket as in Go, which orders concurrent writers:
@@ -21,6 +23,8 @@
 #include <runnel/detail/counted.hpp>
 
 namespace runnel::detail {
+
+class io_watch;
 
 enum class lane : unsigned char { in, out, call };
 
@@ -44,11 +48,17 @@ public:
     /// Ends what is in flight; nothing enters any more. Threads: any, for as long as it lives.
     void close() noexcept;
 
+    /// Null: it has none. Threads: who is in a lane of it.
+    io_watch* watch() const noexcept;
+    /// Takes it over, unless there is one by now: gives the one that it has.
+    io_watch* adopt(io_watch* made) noexcept;
+
 private:
     static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
 
     int fd_ = -1;
     std::uint64_t users_ = closed_bit;  // 20 bits for each lane, and whether it is closed; atomic in the .cpp
+    io_watch* watch_ = nullptr;         // atomic, too
     counted counts_;                    // until the number is given back
 };
 }

@@ -2,6 +2,9 @@
 //
 // Plain data in the frame of the task that waits, understood by every back end (detail/io_backend.hpp).
 // It, and what it refers to, belong to the back end from start() to its one completion.
+//
+// A *standing* action is in no task's frame, and nobody awaits it: it is told what comes of it, and says whether it
+// goes on. It has its request for as long as it likes, and rests in between (io_watch.hpp).
 #pragma once
 
 #include <cstddef>
@@ -42,5 +45,28 @@ struct io_action {
     }
     /// Receive, lease: did it find less than there was room for?
     bool drained() const noexcept { return bytes > 0 && !more; }
+};
+
+class socket_calls;
+
+class standing_action : public io_action {
+public:
+    enum class event : unsigned char {
+        answered,    // by the world
+        nudged,      // by a message, while it rested
+        driver_ends  // there is nobody any more who would begin it again
+    };
+    enum class next : unsigned char {
+        again,    // it is to be begun again
+        rest,     // it keeps its request, and a message is to nudge it
+        end,      // it is over, and its request too
+        end_owed  // the same, but a message of its is on the way: the request is there until that has come
+    };
+
+    /// Under the back end's lock: it may wake tasks, and calls nothing of the back end but `calls`.
+    virtual next hears(event what, socket_calls& calls) noexcept = 0;
+
+protected:
+    ~standing_action() = default;
 };
 }

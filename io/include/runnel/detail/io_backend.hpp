@@ -8,6 +8,9 @@
 //            start(request)                     from here on all belongs to the back end
 //   driver   writes the answer, then complete_io(task)   exactly once (D3 of detail/driver.hpp)
 //
+// A standing action has a request, too, but no task: instead of completing, the driver tells it what has happened, and
+// does as it says. A message (driver::cancel) takes it back when it is under way, and nudges it when it rests.
+//
 //   B1  prepare, discard and start are called on the worker that owns the back end;
 //   B2  start() may complete the request before it returns: the caller touches nothing after it;
 //   B3  a request that was taken back completes with what had been transferred, else with ECANCELED.
@@ -25,6 +28,7 @@ class io_backend : public socket_calls {
 public:
     /// nullptr when there is no memory for it.
     virtual io_request* prepare(io_action& action, task_block& task) noexcept = 0;
+    virtual io_request* prepare(standing_action& action) noexcept = 0;
     virtual void discard(io_request& request) noexcept = 0;
     virtual void start(io_request& request) noexcept = 0;
 

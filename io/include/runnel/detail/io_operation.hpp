@@ -16,13 +16,14 @@
 //       its end. One that goes off meanwhile has sent its message, and the action is over at once.
 //
 // These are no select cases: what the kernel has read into a caller's buffer cannot be put back. That is
-// decided here, by type: there is no gather().
+// decided here, by type: there is no gather(). Those that read have another form for that: as_case(), readiness.hpp.
 #pragma once
 
 #include <coroutine>
 #include <cstdint>
 #include <utility>
 
+#include <runnel/detail/operation.hpp>
 #include <runnel/detail/timer_node.hpp>
 
 #include "../transfer.hpp"
@@ -34,6 +35,9 @@ class stopping_operation;
 }
 
 namespace runnel::detail {
+
+template <class Op>
+class timed_operation;
 
 /// What takes an operation back, beside its context. Lives in the awaiting frame.
 struct io_alarms {
@@ -122,6 +126,13 @@ public:
 
     limited_io(Op&& op, std::int64_t limit) noexcept : op_(std::move(op)), limit_(limit) {}
     await_limited_io<Op> awaiter() noexcept { return await_limited_io<Op>(op_.prepared(), limit_); }
+
+    /// In a select it is the limit of one case (runnel/time.hpp).
+    auto as_case() && noexcept
+        requires has_case<Op>
+    {
+        return timed_operation<case_of<Op>>(limit_, std::move(op_).as_case());
+    }
 
     /// The shorter one counts: with_timeout(1s, with_timeout(2s, …)).
     limited_io with_limit(std::int64_t limit) && noexcept {

@@ -30,6 +30,10 @@ public:
     /// What can be transferred without waiting; -EAGAIN when nothing can. Never raises SIGPIPE.
     virtual long receive_now(int fd, void* to, std::size_t bytes) noexcept;
     virtual long send_now(int fd, const void* from, std::size_t bytes) noexcept;
+    /// Would receive_now() not wait, or accept_now()?
+    virtual bool readable_now(int fd) noexcept;
+    /// A connection's descriptor, of a listener that is not blocking.
+    virtual int accept_now(int fd) noexcept;
 
 protected:
     ~socket_calls() = default;

@@ -12,9 +12,12 @@
 //   awaiter()                     for co_await alone: await_one, await_many
 //   suspend_alone(handle)         if it has a suspend_one() of its own, which does the same (suspend.hpp)
 //   again()                       if it would not be as new by itself: after complete(), for the next wait (select_any)
+//   renew()                       if it remembers a wait in which it lost: before the next (select_any)
 //
 // Most are one case: single_case<Self, result_type> is all of that but complete(). What is waited for by its name, as a
 // join_handle or an event, is no operation but stands for one: named_awaitable.
+//
+// An operation of the kernel, which is none of all this, may have another form for a select: as_case() of an rvalue.
 //
 // Adaptors wrap operations and are operations: with_timeout adds a timer's case, select takes the cases of
 // all its operations together. What the kernel cannot give back (a raw read into the caller's buffer), and
@@ -267,4 +270,19 @@ decltype(auto) meant_by(std::remove_reference_t<Op>& op) noexcept {
 }
 template <class Op>
 using meant_t = std::remove_cvref_t<decltype(meant_by<Op>(std::declval<std::remove_reference_t<Op>&>()))>;
+
+/// An operation of the kernel that has another form for a select.
+template <class Op>
+concept has_case = !std::is_lvalue_reference_v<Op> && requires(Op&& op) { std::move(op).as_case(); };
+
+/// The same as meant_by(), of an argument of select().
+template <class Op>
+decltype(auto) case_meant_by(std::remove_reference_t<Op>& op) noexcept {
+    if constexpr (has_case<Op>)
+        return std::move(op).as_case();
+    else
+        return meant_by<Op>(op);
+}
+template <class Op>
+using case_of = std::remove_cvref_t<decltype(case_meant_by<Op>(std::declval<std::remove_reference_t<Op>&>()))>;
 }

@@ -1,0 +1,78 @@
+// readiness: what makes reading from a descriptor a case of a select.
+//
+//   auto won = co_await rn::select(peer.recv(), orders.recv(), rn::sleep_for(30s));
+//
+// A reading operation is small, and waits in the kernel when it is awaited alone. In a select its as_case() stands in
+// its place: it waits at the watch of its descriptor (io_watch.hpp) until there is something to read, and reads when it
+// has won. So a case that lost has read nothing, and a buffer is needed no earlier.
+//
+//   Y1  one task reads a descriptor at a time, so what has been seen to be there is still there when it reads. Where
+//       another process reads it, too, a case may win and find nothing: std::errc::resource_unavailable_try_again;
+//   Y2  the watch is made when a select waits for the first time: 160 bytes that a connection does not need otherwise.
+#pragma once
+
+#include <cerrno>
+
+#include <runnel/detail/operation.hpp>
+#include <runnel/detail/wait_queue.hpp>
+
+#include "descriptor.hpp"
+#include "io_watch.hpp"
+#include "socket_calls.hpp"
+
+namespace runnel::detail {
+
+class readiness_case : public queue_case {
+public:
+    /// Step 1 of io_watch.hpp. Threads: a task's; on a plain thread for try_select() only.
+    void prime() noexcept;
+    bool try_now(late_wake&) noexcept final;
+    void enlist(task_block& task, std::uint64_t ticket) noexcept final;
+    wait_subject subject() const noexcept final { return {"to receive"}; }
+    const char* done(const late_wake&) const noexcept final { return "receive"; }
+    /// It is primed once in a wait, and no more when that has ended.
+    void renew() noexcept { primed_ = false; }
+
+protected:
+    explicit readiness_case(descriptor& on) noexcept;
+    readiness_case(readiness_case&&) noexcept = default;
+    ~readiness_case() = default;
+
+    /// Step 4: what `call(socket_calls&, fd)` gives, or the error for which it cannot be made, negative.
+    template <class Call>
+    long make(Call call) noexcept {
+        if (error_ != 0) return -error_;
+        if (!on_->enter(lane::in, true)) return -EBADF;
+        const long made = call(current_sockets(), on_->fd());
+        on_->leave(lane::in);
+        return made;
+    }
+
+    descriptor* on_;
+
+private:
+    void stand_at_watch() noexcept;
+
+    io_watch* watch_ = nullptr;
+    bool primed_ = false;
+    bool ready_ = false;  // there is something, or the wait makes no sense: try it
+    int error_ = 0;       // of the watch
+};
+
+/// `Self` has complete() and is made of the operation that it stands for.
+template <class Self, class Result>
+class reading_case : public single_case<Self, Result, readiness_case> {
+public:
+    void gather(wait_case** out) noexcept {
+        this->prime();
+        *out = this;
+    }
+    bool suspend_alone(std::coroutine_handle<> awaiter) noexcept {
+        this->prime();
+        return suspend_one(*this, awaiter);
+    }
+
+protected:
+    using single_case<Self, Result, readiness_case>::single_case;
+};
+}

@@ -1,0 +1,125 @@
+// Readable, and then read; see runnel/detail/readiness.hpp.
+#include <runnel/detail/readiness.hpp>
+
+#include <new>
+
+#include <runnel/detail/check.hpp>
+#include <runnel/detail/wait.hpp>
+#include <runnel/detail/worker_local.hpp>
+#include <runnel/tcp.hpp>
+
+namespace runnel::detail {
+
+namespace {
+
+/// Wakes one at a time: Y1.
+class readable_watch final : public io_watch {
+public:
+    readable_watch() noexcept : io_watch(std::source_location::current()) {}
+
+private:
+    bool serve(int number, int failed, socket_calls& calls, claimed_tasks& woken) noexcept override {
+        if (waiting.empty()) return false;
+        // The readiness that was reported may be that of bytes which have been read by now, without a select.
+        if (failed == 0 && !calls.readable_now(number)) return true;
+        late_wake wake;
+        if (const wait_node* node = claim_first(waiting, wake)) {
+            *static_cast<int*>(node->slot) = failed;
+            woken.add(wake);
+        }
+        return !waiting.empty();
+    }
+};
+
+/// Where a case stands that need not wait: nobody ever queues up there.
+wait_queue& nowhere() noexcept {
+    struct place final : wait_queue {
+        place() noexcept : wait_queue(std::source_location::current()) {}
+    };
+    static place only;
+    return only;
+}
+}
+
+readiness_case::readiness_case(descriptor& on) noexcept : queue_case(nowhere()), on_(&on) {}
+
+void readiness_case::prime() noexcept {
+    if (std::exchange(primed_, true)) return;
+    at_ = &nowhere();
+    watch_ = nullptr;
+    ready_ = true;
+    error_ = 0;
+    if (!on_->enter(lane::call, false)) return;  // closed
+    if (!current_sockets().readable_now(on_->fd())) {
+        ready_ = false;
+        if (tls_worker != nullptr) stand_at_watch();
+    }
+    on_->leave(lane::call);
+}
+
+void readiness_case::stand_at_watch() noexcept {
+    watch_ = on_->watch();
+    if (watch_ == nullptr) {
+        io_watch* const made = new (std::nothrow) readable_watch;
+        if (made != nullptr) watch_ = on_->adopt(made);
+    }
+    if (watch_ != nullptr && watch_->begin(on_->fd())) {
+        at_ = watch_;
+    } else {
+        ready_ = true;
+        error_ = ENOMEM;
+    }
+}
+
+bool readiness_case::try_now(late_wake&) noexcept {
+    return ready_ || (watch_ != nullptr && watch_->has_ended());
+}
+
+void readiness_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
+    check(watch_ != nullptr, "socket: a task waits for it, in a runtime; a plain thread can only try_select()");
+    const wait_node* const first = watch_->waiting.front();
+    check(first == nullptr || first->task == &task, "socket: two tasks wait to read it at the same time");
+    node_.slot = &error_;
+    queue_case::enlist(task, ticket);
+    watch_->waited_for();
+}
+}
+
+namespace runnel {
+
+namespace {
+std::error_code reason(long status) noexcept {
+    if (status == -EBADF) return errc::closed;
+    return {static_cast<int>(-status), std::system_category()};
+}
+}
+
+result<std::size_t> read_case::complete(unsigned) noexcept {
+    if (to_.empty()) return std::size_t{0};
+    const long moved = make([this](auto& calls, int fd) { return calls.receive_now(fd, to_.data(), to_.size()); });
+    if (moved < 0) return reason(moved);
+    drained_ = static_cast<std::size_t>(moved) < to_.size();
+    if (moved == 0) return errc::end_of_stream;
+    return static_cast<std::size_t>(moved);
+}
+
+result<> readable_case::complete(unsigned) noexcept {
+    const long status = make([](auto&, int) { return 0; });
+    if (status < 0) return reason(status);
+    return {};
+}
+
+result<chunk> receive_case::complete(unsigned) noexcept {
+    std::byte* const buffer = detail::lease_buffer();
+    if (buffer == nullptr) return reason(-ENOMEM);
+    constexpr std::size_t room = detail::buffer_pool::buffer_bytes;
+    const long moved = make([buffer](auto& calls, int fd) { return calls.receive_now(fd, buffer, room); });
+    if (moved > 0) {
+        drained_ = static_cast<std::size_t>(moved) < room;
+        return chunk(buffer, static_cast<std::size_t>(moved));
+    }
+    detail::give_back_buffer(buffer);
+    if (moved < 0) return reason(moved);
+    return errc::end_of_stream;
+}
+}
