@@ -22,10 +22,12 @@ kernel_wait wait_of(io_kind kind) noexcept {
         case io_kind::connect:
             return kernel_wait::to_connect;
         case io_kind::send:
+        case io_kind::send_message:
             return kernel_wait::to_send;
         case io_kind::readability:
             return kernel_wait::until_readable;
         case io_kind::receive:
+        case io_kind::receive_message:
         case io_kind::lease:
             break;
     }
@@ -40,10 +42,12 @@ const char* name_of(io_kind kind) noexcept {
         case io_kind::connect:
             return "connect";
         case io_kind::send:
+        case io_kind::send_message:
             return "send";
         case io_kind::readability:
             return "poll";
         case io_kind::receive:
+        case io_kind::receive_message:
         case io_kind::lease:
             break;
     }
@@ -109,8 +113,7 @@ bool io_operation::nothing_to_move() const noexcept {
 
 /// Step 3. False: it would have to wait, for the rest perhaps.
 bool io_operation::try_now() noexcept {
-    const bool sends = action_.kind == io_kind::send;
-    const long moved = sends ? current_io().send_now(action_.fd, action_.data, action_.bytes) : receive_now();
+    const long moved = move_now();
     if (moved == -EAGAIN || moved == -EINTR) return false;
     if (moved < 0) {
         action_.error = static_cast<int>(-moved);
@@ -118,6 +121,20 @@ bool io_operation::try_now() noexcept {
     }
     action_.advance(static_cast<std::size_t>(moved));
     return !action_.whole || action_.bytes == 0;
+}
+
+long io_operation::move_now() noexcept {
+    switch (action_.kind) {
+        case io_kind::send:
+            return current_io().send_now(action_.fd, action_.data, action_.bytes);
+        case io_kind::send_message:
+            return current_io().send_message_now(action_.fd, *static_cast<const msghdr*>(action_.data));
+        case io_kind::receive_message:
+            return current_io().receive_message_now(action_.fd, *static_cast<msghdr*>(action_.data),
+                                                    action_.full_length);
+        default:
+            return receive_now();
+    }
 }
 
 long io_operation::receive_now() noexcept {

@@ -58,6 +58,22 @@ bool send(io_action& what) noexcept {
     return answer < 0 ? end(what, answer) : !what.whole || what.bytes == 0;
 }
 
+bool receive_message(io_action& what) noexcept {
+    const int flags = MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (what.full_length ? MSG_TRUNC : 0);
+    const long answer = answer_of([&] { return recvmsg(what.fd, static_cast<msghdr*>(what.data), flags); });
+    if (would_wait(answer)) return false;
+    if (answer > 0) what.advance(static_cast<std::size_t>(answer));
+    return end(what, answer);
+}
+
+bool send_message(io_action& what) noexcept {
+    const long answer = answer_of(
+        [&] { return sendmsg(what.fd, static_cast<const msghdr*>(what.data), MSG_DONTWAIT | MSG_NOSIGNAL); });
+    if (would_wait(answer)) return false;
+    if (answer > 0) what.advance(static_cast<std::size_t>(answer));
+    return end(what, answer);
+}
+
 /// On Linux a connect that a signal has interrupted goes on, as one that does not wait does.
 bool begin_connect(io_action& what) noexcept {
     set_blocking(what.fd, false);
@@ -78,7 +94,9 @@ bool end_connect(io_action& what) noexcept {
 }
 }
 
-bool goes_out(io_kind kind) noexcept { return kind == io_kind::send || kind == io_kind::connect; }
+bool goes_out(io_kind kind) noexcept {
+    return kind == io_kind::send || kind == io_kind::send_message || kind == io_kind::connect;
+}
 
 bool begin_action(io_action& what) noexcept {
     switch (what.kind) {
@@ -91,6 +109,10 @@ bool begin_action(io_action& what) noexcept {
             return !what.will_wait && receive(what);
         case io_kind::send:
             return send(what);
+        case io_kind::receive_message:
+            return !what.will_wait && receive_message(what);
+        case io_kind::send_message:
+            return send_message(what);
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
             return false;
@@ -108,6 +130,10 @@ bool go_on_with(io_action& what) noexcept {
             return receive(what);
         case io_kind::send:
             return send(what);
+        case io_kind::receive_message:
+            return receive_message(what);
+        case io_kind::send_message:
+            return send_message(what);
         case io_kind::lease:
         case io_kind::readability:
             return true;

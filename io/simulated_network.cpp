@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <cstring>
 
 #include <runnel/detail/wait.hpp>
 
@@ -135,6 +136,10 @@ bool simulated_network::attempt(simulated_request& request) {
     io_action& action = *request.action;
     if (action.kind == io_kind::accept) return attempt_accept(request);
     if (action.kind == io_kind::readability) return readable_now(action.fd);
+    if (is_message(action.kind)) {
+        action.error = EOPNOTSUPP;  // streams only
+        return true;
+    }
     stream_end* stream = request.on->stream;
     if (stream == nullptr) {
         action.error = ENOTCONN;
@@ -194,22 +199,47 @@ bool simulated_network::attempt_send(simulated_request& request) {
 
 // --- Calls -----------------------------------------------------------------------------------------
 
-int simulated_network::open_stream(const address& family_of) noexcept {
-    const simulated_socket* made = sockets_.open(family_of);
+namespace {
+address from_native(native_address a) noexcept {
+    address made;
+    made.assign(a.data, a.bytes);
+    return made;
+}
+
+int give(native_address_room& out, const address& a) noexcept {
+    out.bytes = a.native_bytes();
+    std::memcpy(out.data, a.native(), out.bytes);
+    return 0;
+}
+}
+
+int simulated_network::open(socket_kind kind, socket_family family) noexcept {
+    if (kind != socket_kind::stream || family == socket_family::local) return -EPROTONOSUPPORT;
+    const bool four = family == socket_family::ipv4;
+    const simulated_socket* made = sockets_.open(four ? address::any_ipv4(0) : address::any_ipv6(0));
     return made != nullptr ? made->fd : -EMFILE;
 }
 
-int simulated_network::set(int fd, socket_option which, bool on) noexcept {
+int simulated_network::set(int fd, socket_option which, int value) noexcept {
     simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
-    if (which == socket_option::reuse_address) socket->reuse_address = on;
-    if (which == socket_option::reuse_port) socket->reuse_port = on;
+    if (which == socket_option::reuse_address) socket->reuse_address = value != 0;
+    if (which == socket_option::reuse_port) socket->reuse_port = value != 0;
     return 0;
 }
 
-int simulated_network::bind(int fd, const address& to) noexcept {
+/// What it does not play it does not know.
+int simulated_network::get(int fd, socket_option, int&) noexcept {
+    return sockets_.find(fd) == nullptr ? -EBADF : -ENOPROTOOPT;
+}
+
+int simulated_network::bind(int fd, native_address to) noexcept {
     simulated_socket* socket = sockets_.find(fd);
-    return socket != nullptr ? sockets_.bind(*socket, to) : -EBADF;
+    return socket != nullptr ? sockets_.bind(*socket, from_native(to)) : -EBADF;
+}
+
+int simulated_network::connect_now(int fd, native_address) noexcept {
+    return sockets_.find(fd) == nullptr ? -EBADF : -EOPNOTSUPP;
 }
 
 int simulated_network::listen(int fd, int backlog) noexcept {
@@ -219,19 +249,16 @@ int simulated_network::listen(int fd, int backlog) noexcept {
     return sockets_.listen(*socket, static_cast<std::size_t>(backlog < 0 ? most : std::min(backlog, most)));
 }
 
-int simulated_network::local(int fd, address& out) noexcept {
+int simulated_network::local(int fd, native_address_room& out) noexcept {
     const simulated_socket* socket = sockets_.find(fd);
-    if (socket == nullptr) return -EBADF;
-    out = socket->local;
-    return 0;
+    return socket != nullptr ? give(out, socket->local) : -EBADF;
 }
 
-int simulated_network::peer(int fd, address& out) noexcept {
+int simulated_network::peer(int fd, native_address_room& out) noexcept {
     const simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
     if (socket->is != simulated_socket::connected || socket->stream->dead()) return -ENOTCONN;
-    out = socket->stream->peer;
-    return 0;
+    return give(out, socket->stream->peer);
 }
 
 int simulated_network::shut_down(int fd, int how) noexcept {
@@ -284,5 +311,13 @@ long simulated_network::send_now(int fd, const void* from, std::size_t bytes) no
     simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
     return socket->is == simulated_socket::connected ? socket->stream->send(from, bytes) : -EPIPE;
+}
+
+long simulated_network::receive_message_now(int fd, msghdr&, bool) noexcept {
+    return sockets_.find(fd) == nullptr ? -EBADF : -EOPNOTSUPP;
+}
+
+long simulated_network::send_message_now(int fd, const msghdr&) noexcept {
+    return sockets_.find(fd) == nullptr ? -EBADF : -EOPNOTSUPP;
 }
 }

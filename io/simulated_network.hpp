@@ -50,18 +50,22 @@ public:
     void start(io_request& request) noexcept override;
 
     // Calls.
-    int open_stream(const address& family_of) noexcept override;
-    int set(int fd, socket_option which, bool on) noexcept override;
-    int bind(int fd, const address& to) noexcept override;
+    int open(socket_kind kind, socket_family family) noexcept override;
+    int set(int fd, socket_option which, int value) noexcept override;
+    int get(int fd, socket_option which, int& value) noexcept override;
+    int bind(int fd, native_address to) noexcept override;
+    int connect_now(int fd, native_address to) noexcept override;
     int listen(int fd, int backlog) noexcept override;
-    int local(int fd, address& out) noexcept override;
-    int peer(int fd, address& out) noexcept override;
+    int local(int fd, native_address_room& out) noexcept override;
+    int peer(int fd, native_address_room& out) noexcept override;
     int shut_down(int fd, int how) noexcept override;
     int close(int fd) noexcept override;
     long receive_now(int fd, void* to, std::size_t bytes) noexcept override;
     long send_now(int fd, const void* from, std::size_t bytes) noexcept override;
     bool readable_now(int fd) noexcept override;
     int accept_now(int fd) noexcept override;
+    long receive_message_now(int fd, msghdr& into, bool full_length) noexcept override;
+    long send_message_now(int fd, const msghdr& what) noexcept override;
 
     // What testing_network.hpp offers.
     void cut(const address& at);

@@ -1,6 +1,7 @@
 // The system's socket calls; see runnel/detail/socket_calls.hpp.
 #include <runnel/detail/socket_calls.hpp>
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -25,49 +26,129 @@ Status or_error(Status status) noexcept {
     return status < 0 ? static_cast<Status>(-errno) : status;
 }
 
-const sockaddr* native(const address& a) noexcept { return static_cast<const sockaddr*>(a.native()); }
-socklen_t native_bytes(const address& a) noexcept { return static_cast<socklen_t>(a.native_bytes()); }
+const sockaddr* pointer(native_address a) noexcept { return static_cast<const sockaddr*>(a.data); }
+socklen_t length(native_address a) noexcept { return static_cast<socklen_t>(a.bytes); }
 
 using name_call = int (*)(int, sockaddr*, socklen_t*);
 
-int ask_name(name_call call, int fd, address& out) noexcept {
-    sockaddr_storage name{};
-    socklen_t bytes = sizeof name;
-    const int status = or_error(call(fd, reinterpret_cast<sockaddr*>(&name), &bytes));
-    if (status >= 0) out.assign(&name, bytes);
+int ask_name(name_call call, int fd, native_address_room& out) noexcept {
+    static_assert(sizeof out.data >= sizeof(sockaddr_storage));
+    socklen_t bytes = sizeof out.data;
+    const int status = or_error(call(fd, reinterpret_cast<sockaddr*>(out.data), &bytes));
+    out.bytes = status >= 0 ? bytes : 0;
     return status;
 }
+
+int number_of(socket_kind kind) noexcept { return kind == socket_kind::stream ? SOCK_STREAM : SOCK_DGRAM; }
+
+int number_of(socket_family family) noexcept {
+    switch (family) {
+        case socket_family::ipv4:
+            return AF_INET;
+        case socket_family::ipv6:
+            return AF_INET6;
+        case socket_family::local:
+            return AF_UNIX;
+    }
+    return AF_UNSPEC;
 }
 
-int socket_calls::open_stream(const address& family_of) noexcept {
-    return or_error(socket(family_of.is_ipv4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-}
+struct option_name {
+    int level, name;
+};
 
-int socket_calls::set(int fd, socket_option which, bool on) noexcept {
-    const int value = on ? 1 : 0;
-    const auto put = [&](int level, int name) noexcept {
-        return or_error(setsockopt(fd, level, name, &value, sizeof value));
-    };
+/// Those that are one number, on or off too.
+option_name name_of(socket_option which) noexcept {
     switch (which) {
         case socket_option::nodelay:
-            return put(IPPROTO_TCP, TCP_NODELAY);
+            return {IPPROTO_TCP, TCP_NODELAY};
         case socket_option::reuse_address:
-            return put(SOL_SOCKET, SO_REUSEADDR);
+            return {SOL_SOCKET, SO_REUSEADDR};
         case socket_option::reuse_port:
-            return put(SOL_SOCKET, SO_REUSEPORT);
+            return {SOL_SOCKET, SO_REUSEPORT};
+        case socket_option::keep_alive:
+            return {SOL_SOCKET, SO_KEEPALIVE};
+        case socket_option::keep_alive_idle:
+            return {IPPROTO_TCP, TCP_KEEPIDLE};
+        case socket_option::keep_alive_interval:
+            return {IPPROTO_TCP, TCP_KEEPINTVL};
+        case socket_option::keep_alive_count:
+            return {IPPROTO_TCP, TCP_KEEPCNT};
+        case socket_option::send_buffer:
+            return {SOL_SOCKET, SO_SNDBUF};
+        case socket_option::receive_buffer:
+            return {SOL_SOCKET, SO_RCVBUF};
+        case socket_option::linger:
+        case socket_option::non_blocking:
+            break;
     }
-    return -EINVAL;
+    return {-1, -1};
 }
 
-int socket_calls::bind(int fd, const address& to) noexcept {
-    return or_error(::bind(fd, native(to), native_bytes(to)));
+int set_linger(int fd, int seconds) noexcept {
+    linger value{};
+    value.l_onoff = seconds >= 0 ? 1 : 0;
+    value.l_linger = seconds >= 0 ? seconds : 0;
+    return or_error(setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value));
+}
+
+int get_linger(int fd, int& seconds) noexcept {
+    linger value{};
+    socklen_t bytes = sizeof value;
+    const int status = or_error(getsockopt(fd, SOL_SOCKET, SO_LINGER, &value, &bytes));
+    if (status >= 0) seconds = value.l_onoff != 0 ? value.l_linger : -1;
+    return status;
+}
+
+int set_non_blocking(int fd, bool on) noexcept {
+    const int flags = or_error(fcntl(fd, F_GETFL));
+    if (flags < 0) return flags;
+    return or_error(fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
+}
+}
+
+native_address native(const address& a) noexcept { return {a.native(), a.native_bytes()}; }
+
+socket_family family_of(const address& a) noexcept {
+    return a.is_ipv4() ? socket_family::ipv4 : socket_family::ipv6;
+}
+
+int socket_calls::open(socket_kind kind, socket_family family) noexcept {
+    return or_error(socket(number_of(family), number_of(kind) | SOCK_CLOEXEC, 0));
+}
+
+int socket_calls::set(int fd, socket_option which, int value) noexcept {
+    if (which == socket_option::linger) return set_linger(fd, value);
+    if (which == socket_option::non_blocking) return set_non_blocking(fd, value != 0);
+    const option_name option = name_of(which);
+    return or_error(setsockopt(fd, option.level, option.name, &value, sizeof value));
+}
+
+int socket_calls::get(int fd, socket_option which, int& value) noexcept {
+    if (which == socket_option::linger) return get_linger(fd, value);
+    if (which == socket_option::non_blocking) {
+        const int flags = or_error(fcntl(fd, F_GETFL));
+        if (flags >= 0) value = (flags & O_NONBLOCK) != 0 ? 1 : 0;
+        return flags;
+    }
+    const option_name option = name_of(which);
+    socklen_t bytes = sizeof value;
+    return or_error(getsockopt(fd, option.level, option.name, &value, &bytes));
+}
+
+int socket_calls::bind(int fd, native_address to) noexcept {
+    return or_error(::bind(fd, pointer(to), length(to)));
+}
+
+int socket_calls::connect_now(int fd, native_address to) noexcept {
+    return or_error(::connect(fd, pointer(to), length(to)));
 }
 
 int socket_calls::listen(int fd, int backlog) noexcept { return or_error(::listen(fd, backlog)); }
 
-int socket_calls::local(int fd, address& out) noexcept { return ask_name(getsockname, fd, out); }
+int socket_calls::local(int fd, native_address_room& out) noexcept { return ask_name(getsockname, fd, out); }
 
-int socket_calls::peer(int fd, address& out) noexcept { return ask_name(getpeername, fd, out); }
+int socket_calls::peer(int fd, native_address_room& out) noexcept { return ask_name(getpeername, fd, out); }
 
 int socket_calls::shut_down(int fd, int how) noexcept { return or_error(shutdown(fd, how)); }
 
@@ -89,6 +170,14 @@ bool socket_calls::readable_now(int fd) noexcept {
 
 int socket_calls::accept_now(int fd) noexcept {
     return or_error(accept4(fd, nullptr, nullptr, SOCK_CLOEXEC));
+}
+
+long socket_calls::receive_message_now(int fd, msghdr& into, bool full_length) noexcept {
+    return or_error(recvmsg(fd, &into, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (full_length ? MSG_TRUNC : 0)));
+}
+
+long socket_calls::send_message_now(int fd, const msghdr& what) noexcept {
+    return or_error(sendmsg(fd, &what, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
 socket_calls& current_sockets() noexcept {

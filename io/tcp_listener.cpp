@@ -96,7 +96,7 @@ int make_listener(detail::socket_calls& calls, int fd, const address& on, const 
     using detail::socket_option;
     int status = calls.set(fd, socket_option::reuse_address, how.reuse_address());
     if (status >= 0 && how.reuse_port()) status = calls.set(fd, socket_option::reuse_port, true);
-    if (status >= 0) status = calls.bind(fd, on);
+    if (status >= 0) status = calls.bind(fd, detail::native(on));
     if (status >= 0) status = calls.set(fd, socket_option::nodelay, how.nodelay());  // inherited by accept
     if (status >= 0) status = calls.listen(fd, how.backlog());
     return status;
@@ -105,12 +105,14 @@ int make_listener(detail::socket_calls& calls, int fd, const address& on, const 
 
 result<tcp_listener> tcp_listener::bind(const address& on, const tcp_options& how, std::source_location at) {
     detail::socket_calls& calls = detail::current_sockets();
-    const int fd = calls.open_stream(on);
+    const int fd = calls.open(detail::socket_kind::stream, detail::family_of(on));
     if (fd < 0) return system_error(fd);
     detail::descriptor socket(fd, detail::counted_kind::listener, at);
     if (const int status = make_listener(calls, fd, on, how); status < 0) return system_error(status);
-    address local = on;
-    if (const int status = calls.local(fd, local); status < 0) return system_error(status);
+    detail::native_address_room bound;
+    if (const int status = calls.local(fd, bound); status < 0) return system_error(status);
+    address local;
+    local.assign(bound.data, bound.bytes);
     return tcp_listener(std::move(socket), local);
 }
 

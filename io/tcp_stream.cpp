@@ -52,7 +52,7 @@ void connect_operation::prepare() noexcept {
     on_ = &socket_;
     if (!to_) return;
     detail::socket_calls& calls = detail::current_sockets();
-    const int fd = calls.open_stream(*to_);
+    const int fd = calls.open(detail::socket_kind::stream, detail::family_of(*to_));
     if (fd < 0) {
         to_ = system_error(fd);
         return;
@@ -137,6 +137,13 @@ result<> done_or_error(int status) noexcept {
     if (status < 0) return call_error(status);
     return {};
 }
+
+result<address> address_or_error(int status, const detail::native_address_room& found) noexcept {
+    if (status < 0) return call_error(status);
+    address made;
+    made.assign(found.data, found.bytes);
+    return made;
+}
 }
 
 result<> tcp_stream::shutdown_write() noexcept {
@@ -149,16 +156,14 @@ result<> tcp_stream::set_nodelay(bool on) noexcept {
 }
 
 result<address> tcp_stream::local_address() noexcept {
-    address found;
+    detail::native_address_room found;
     const int status = call(socket_, [&](auto& calls, int fd) { return calls.local(fd, found); });
-    if (status < 0) return call_error(status);
-    return found;
+    return address_or_error(status, found);
 }
 
 result<address> tcp_stream::peer_address() noexcept {
-    address found;
+    detail::native_address_room found;
     const int status = call(socket_, [&](auto& calls, int fd) { return calls.peer(fd, found); });
-    if (status < 0) return call_error(status);
-    return found;
+    return address_or_error(status, found);
 }
 }

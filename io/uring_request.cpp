@@ -33,6 +33,14 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
             io_uring_prep_send(&request, what.fd, what.data, length(what),
                                MSG_NOSIGNAL | (what.whole ? MSG_WAITALL : 0));
             break;
+        case io_kind::receive_message:
+            io_uring_prep_recvmsg(&request, what.fd, static_cast<msghdr*>(what.data),
+                                  MSG_CMSG_CLOEXEC | (what.full_length ? MSG_TRUNC : 0));
+            if (what.will_wait) request.ioprio |= IORING_RECVSEND_POLL_FIRST;
+            break;
+        case io_kind::send_message:
+            io_uring_prep_sendmsg(&request, what.fd, static_cast<const msghdr*>(what.data), MSG_NOSIGNAL);
+            break;
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
             io_uring_prep_poll_add(&request, what.fd, POLLIN | POLLRDHUP);
@@ -52,6 +60,13 @@ bool note_success(io_action& what, int status, unsigned flags) noexcept {
         case io_kind::send:
             what.advance(static_cast<std::size_t>(status));
             return !what.whole || what.bytes == 0;
+        case io_kind::receive_message:
+            what.more = (flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
+            what.advance(static_cast<std::size_t>(status));
+            return true;
+        case io_kind::send_message:
+            what.advance(static_cast<std::size_t>(status));
+            return true;
         default:
             return true;
     }

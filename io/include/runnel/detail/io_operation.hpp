@@ -66,6 +66,8 @@ protected:
     bool alone_ = true;       // no second operation in this lane: check()
 
 private:
+    /// Step 3: how much a plain call has moved, or -errno.
+    long move_now() noexcept;
     /// Step 3 of a receive or lease: what a plain call gives, or -EAGAIN.
     long receive_now() noexcept;
     enum class progress : unsigned char { made, refused, stopped, armed };

@@ -7,23 +7,59 @@
 
 #include <cstddef>
 
+struct msghdr;
+
 namespace runnel {
 class address;
 }
 
 namespace runnel::detail {
 
-enum class socket_option : unsigned char { nodelay, reuse_address, reuse_port };
+enum class socket_kind : unsigned char { stream, datagram };
+enum class socket_family : unsigned char { ipv4, ipv6, local };
+
+enum class socket_option : unsigned char {
+    nodelay,
+    reuse_address,
+    reuse_port,
+    keep_alive,
+    keep_alive_idle,  // seconds, as the interval
+    keep_alive_interval,
+    keep_alive_count,
+    linger,       // seconds; -1: off
+    send_buffer,  // bytes; the system takes twice as much, and says so
+    receive_buffer,
+    non_blocking
+};
+
+/// An address of any family in the system's form, which lives somewhere else.
+struct native_address {
+    const void* data = nullptr;
+    std::size_t bytes = 0;
+};
+
+/// Room for one; `bytes` tells how much of it the system has written.
+struct native_address_room {
+    alignas(8) unsigned char data[128];
+    std::size_t bytes = 0;
+    native_address get() const noexcept { return {data, bytes}; }
+};
+
+native_address native(const address& a) noexcept;
+socket_family family_of(const address& a) noexcept;
 
 class socket_calls {
 public:
-    /// A stream socket of the address's family, closed on exec.
-    virtual int open_stream(const address& family_of) noexcept;
-    virtual int set(int fd, socket_option which, bool on) noexcept;
-    virtual int bind(int fd, const address& to) noexcept;
+    /// A socket that is closed on exec.
+    virtual int open(socket_kind kind, socket_family family) noexcept;
+    virtual int set(int fd, socket_option which, int value) noexcept;
+    virtual int get(int fd, socket_option which, int& value) noexcept;
+    virtual int bind(int fd, native_address to) noexcept;
+    /// Of what connects at once: datagrams, and what is non-blocking. Others wait: io_kind::connect.
+    virtual int connect_now(int fd, native_address to) noexcept;
     virtual int listen(int fd, int backlog) noexcept;
-    virtual int local(int fd, address& out) noexcept;
-    virtual int peer(int fd, address& out) noexcept;
+    virtual int local(int fd, native_address_room& out) noexcept;
+    virtual int peer(int fd, native_address_room& out) noexcept;
     virtual int shut_down(int fd, int how) noexcept;
     virtual int close(int fd) noexcept;
 
@@ -34,6 +70,9 @@ public:
     virtual bool readable_now(int fd) noexcept;
     /// A connection's descriptor, of a listener that is not blocking.
     virtual int accept_now(int fd) noexcept;
+    /// The same of one message (see io_kind::receive_message). `full_length`: of a datagram cut short, all of it.
+    virtual long receive_message_now(int fd, msghdr& into, bool full_length) noexcept;
+    virtual long send_message_now(int fd, const msghdr& what) noexcept;
 
 protected:
     ~socket_calls() = default;
