@@ -72,8 +72,11 @@ void descriptor::leave(lane which) noexcept {
         return;
     counts_.gone();
     const int fd = std::exchange(fd_, -1);
-    io_watch* const watching = watch();
-    if (watching == nullptr || !watching->end(fd)) current_sockets().close(fd);  // F1, F4
+    if (io_watch* const watching = watch()) {  // F4
+        current_sockets().shut_down(fd, SHUT_RDWR);
+        if (watching->end(fd)) return;
+    }
+    current_sockets().close(fd);  // F1
 }
 
 io_watch* descriptor::watch() const noexcept {

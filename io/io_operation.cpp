@@ -8,7 +8,6 @@
 #include <runnel/detail/tracing.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/result.hpp>
-#include <runnel/stopping.hpp>
 
 namespace runnel::detail {
 
@@ -17,8 +16,6 @@ namespace {
 /// For dumps.
 kernel_wait wait_of(io_kind kind) noexcept {
     switch (kind) {
-        case io_kind::accept:
-            return kernel_wait::to_accept;
         case io_kind::connect:
             return kernel_wait::to_connect;
         case io_kind::send:
@@ -37,8 +34,6 @@ kernel_wait wait_of(io_kind kind) noexcept {
 /// For traces.
 const char* name_of(io_kind kind) noexcept {
     switch (kind) {
-        case io_kind::accept:
-            return "accept";
         case io_kind::connect:
             return "connect";
         case io_kind::send:
@@ -65,31 +60,9 @@ void start_limit(timer_node& limit, task_block& task, std::uint64_t wait) noexce
     limit.when = from_now(limit.when);
     start_timer(limit);
 }
-
-bool has_begun(stopping_operation& stopping) noexcept {
-    late_wake nobody;
-    return stopping.try_now(nobody);
 }
 
-void watch(stopping_operation& stopping, task_block& task, std::uint64_t wait) noexcept {
-    const std::uint64_t ticket = ticket_for(wait, wait_code::stopping);
-    wait_object& object = *stopping.object();
-    object.lock.lock();
-    stopping.enlist(task, ticket);
-    object.lock.unlock();
-    // Since step 2? Then whoever began it may have looked for us already.
-    if (has_begun(stopping)) claim(task, ticket, wait_code::stopping);
-}
-
-void unwatch(stopping_operation& stopping) noexcept {
-    wait_object& object = *stopping.object();
-    object.lock.lock();
-    stopping.delist();
-    object.lock.unlock();
-}
-}
-
-bool io_operation::suspend(std::coroutine_handle<> awaiter, io_alarms alarms) noexcept {
+bool io_operation::suspend(std::coroutine_handle<> awaiter, timer_node* limit) noexcept {
     task_block& task = running_task();
     if (!may_wait(task)) [[unlikely]] {
         progress_ = progress::refused;
@@ -97,13 +70,9 @@ bool io_operation::suspend(std::coroutine_handle<> awaiter, io_alarms alarms) no
     }
     entered_ = on_->enter(lane_, alone_);
     if (!entered_) return go_on(task, awaiter);  // closed; reason() sees it
-    if (alarms.stopping != nullptr && has_begun(*alarms.stopping)) {
-        progress_ = progress::stopped;
-        return go_on(task, awaiter);
-    }
     action_.fd = on_->fd();
     if (nothing_to_move() || (try_first_ && try_now())) return go_on(task, awaiter);
-    return start(task, awaiter, alarms);
+    return start(task, awaiter, limit);
 }
 
 /// The kernel would wait for the first byte even so.
@@ -160,7 +129,7 @@ bool io_operation::go_on(task_block& task, std::coroutine_handle<> awaiter) noex
 }
 
 /// Step 4.
-bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, io_alarms alarms) noexcept {
+bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, timer_node* limit) noexcept {
     io_backend& backend = current_io();
     io_request* request = backend.prepare(action_, task);
     if (request == nullptr) {
@@ -178,15 +147,13 @@ bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, io_a
     }
     if (traced()) [[unlikely]]
         trace_submit(task, name_of(action_.kind), action_.fd, action_.bytes);
-    if (alarms.limit != nullptr) start_limit(*alarms.limit, task, wait);  // O2
-    if (alarms.stopping != nullptr) watch(*alarms.stopping, task, wait);
+    if (limit != nullptr) start_limit(*limit, task, wait);  // O2
     backend.start(*request);
     return true;
 }
 
-runnel::transfer io_operation::outcome(io_alarms alarms) {
-    if (alarms.limit != nullptr) stop_timer(*alarms.limit);
-    if (alarms.stopping != nullptr) unwatch(*alarms.stopping);
+runnel::transfer io_operation::outcome(timer_node* limit) {
+    if (limit != nullptr) stop_timer(*limit);
     if (progress_ == progress::armed) take_leased();
     if (action_.fd >= 0 && traced()) [[unlikely]]
         trace_outcome();
@@ -217,9 +184,7 @@ void io_operation::take_leased() noexcept {
 std::error_code io_operation::reason() {
     if (progress_ == progress::refused) return wait_error(io_outcome(running_task()));
     if (!entered_) return errc::closed;
-    if (progress_ == progress::stopped) return errc::stopping;
-    const bool has_moved = action_.moved > 0 || action_.kind == io_kind::accept;
-    if (action_.error == 0 && (has_moved || !on_->closed())) return {};
+    if (action_.error == 0 && (action_.moved > 0 || !on_->closed())) return {};
     if (on_->closed()) return errc::closed;
     if (action_.error == ECANCELED && progress_ == progress::armed) {
         const unsigned code = io_outcome(running_task());

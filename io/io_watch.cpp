@@ -1,12 +1,17 @@
 // The steps of a watch; runnel/detail/io_watch.hpp names them and the invariants.
 #include <runnel/detail/io_watch.hpp>
 
+#include <chrono>
 #include <mutex>
+#include <new>
+#include <utility>
 
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/spawning.hpp>
 #include <runnel/detail/wait.hpp>
+#include <runnel/stopping.hpp>
 #include <runnel/task.hpp>
+#include <runnel/time.hpp>
 
 namespace runnel::detail {
 
@@ -20,9 +25,9 @@ bool io_watch::begin(int number) noexcept {
         ++refs_;  // the driver's
     }
     io_backend& backend = current_io();
-    fd = number;
-    error = 0;
-    io_request* const request = backend.prepare(*this);
+    action_.fd = number;
+    action_.error = 0;
+    io_request* const request = backend.prepare(action_);
     lock.lock();
     const bool goes = request != nullptr && !ended_;
     phase_ = goes ? phase::moving : phase::none;
@@ -42,7 +47,7 @@ bool io_watch::begin(int number) noexcept {
 }
 
 void io_watch::waited_for() noexcept {
-    if (phase_ == phase::resting) send_message();
+    if (phase_ == phase::resting && !pauses_now()) send_message();
 }
 
 /// W3: the mailbox takes it without a lock.
@@ -81,36 +86,52 @@ void io_watch::unref() noexcept {
 
 // --- From the driver's side, under its lock ------------------------------------------------------------
 
-standing_action::next io_watch::hears(event what, socket_calls& calls) noexcept {
+io_watch::next io_watch::hears(event what, socket_calls& calls) noexcept {
     lock.lock();
     if (what == event::nudged) message_ = false;
     if (ended_ || what == event::driver_ends) return let_go(!ended_, calls);
     claimed_tasks woken;
     const next then = go_on(what, calls, woken);
+    runtime_core* const pauses_in = then == next::rest && pauses_now() ? first_runtime() : nullptr;
     lock.unlock();
     woken.finish_all();
+    if (pauses_in != nullptr) rest_in(*pauses_in);
     return then;
 }
 
 /// Step 3.
-standing_action::next io_watch::go_on(event what, socket_calls& calls, claimed_tasks& woken) noexcept {
-    const int failed = std::exchange(error, 0);
-    const bool again = what == event::nudged || serve(fd, failed, calls, woken);
+io_watch::next io_watch::go_on(event what, socket_calls& calls, claimed_tasks& woken) noexcept {
+    const int failed = std::exchange(action_.error, 0);
+    const bool again = what == event::nudged || serve(action_.fd, failed, calls, woken);
     if (again && failed == 0) return next::again;
     phase_ = phase::resting;
+    if (waiting.empty()) pause_for_ = 0;
     return next::rest;
 }
 
-namespace {
-task<> begin_again(io_watch& watch, int number) {
-    watch.lock.lock();
-    const bool wanted = !watch.has_ended() && !watch.waiting.empty();
-    watch.lock.unlock();
-    if (wanted) (void)watch.begin(number);
-    watch.unref();
-    co_return;
+/// L. Where the first in the queue runs; null when there is nobody.
+runtime_core* io_watch::first_runtime() const noexcept {
+    const wait_node* const first = waiting.front();
+    // relaxed: as long as its node is linked it is there.
+    return first != nullptr ? first->task->runtime.load(std::memory_order_relaxed) : nullptr;
 }
 
+/// For tasks of ours: W5. It is an argument of theirs, which lives as long as they, also if they never begin.
+class io_watch::reference {
+public:
+    explicit reference(io_watch& to) noexcept : to_(&to) { to.ref(); }
+    reference(reference&& other) noexcept : to_(std::exchange(other.to_, nullptr)) {}
+    reference& operator=(reference&&) = delete;
+    ~reference() {
+        if (to_ != nullptr) to_->unref();
+    }
+    io_watch& operator*() const noexcept { return *to_; }
+
+private:
+    io_watch* to_;
+};
+
+namespace {
 /// False: that runtime stops.
 bool start_in_runtime(runtime_core& core, task<> what) {
     const auto frame = task_access::frame_of(what);
@@ -122,20 +143,48 @@ bool start_in_runtime(runtime_core& core, task<> what) {
 }
 }
 
+task<> io_watch::pause(reference to) {
+    io_watch& watch = *to;
+    watch.begins_pause();
+    const auto limited = co_await with_timeout(std::chrono::nanoseconds(watch.pause_for_), stopping());
+    (void)limited;  // it is over, or the runtime stops
+    const std::lock_guard guard(watch.lock);
+    watch.pause_for_ = 0;
+    if (!watch.waiting.empty()) watch.waited_for();
+}
+
+/// Without the lock. Where no task can be started there is no pause.
+void io_watch::rest_in(runtime_core& core) noexcept {
+    try {
+        if (start_in_runtime(core, pause(reference(*this)))) return;
+    } catch (const std::bad_alloc&) {  // as if refused
+    }
+    const std::lock_guard guard(lock);
+    pause_for_ = 0;
+    if (!waiting.empty()) waited_for();
+}
+
+/// W6.
+task<> io_watch::begin_elsewhere(reference to, int number) {
+    io_watch& watch = *to;
+    watch.lock.lock();
+    const bool wanted = !watch.ended_ && !watch.waiting.empty();
+    watch.lock.unlock();
+    if (wanted) (void)watch.begin(number);
+    co_return;
+}
+
 /// The lock is held, and released. `forsaken`: by a driver that ends.
-standing_action::next io_watch::let_go(bool forsaken, socket_calls& calls) noexcept {
+io_watch::next io_watch::let_go(bool forsaken, socket_calls& calls) noexcept {
     phase_ = phase::none;
     request_ = nullptr;
     const bool owed = std::exchange(message_, false);
     const int to_close = std::exchange(inherited_, -1);
-    const wait_node* const left = forsaken ? waiting.front() : nullptr;
-    // relaxed: it waits here, so it is there.
-    runtime_core* const theirs = left != nullptr ? left->task->runtime.load(std::memory_order_relaxed) : nullptr;
-    if (theirs != nullptr) ++refs_;
-    const int number = fd;
+    runtime_core* const theirs = forsaken ? first_runtime() : nullptr;
+    const int number = action_.fd;
     lock.unlock();
     if (to_close >= 0) calls.close(to_close);
-    if (theirs != nullptr && !start_in_runtime(*theirs, begin_again(*this, number))) unref();  // W6
+    if (theirs != nullptr) (void)start_in_runtime(*theirs, begin_elsewhere(reference(*this), number));
     unref();
     return owed ? next::end_owed : next::end;
 }

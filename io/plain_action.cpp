@@ -35,13 +35,6 @@ void set_blocking(int fd, bool on) noexcept {
     if (flags >= 0 && flags != wanted) fcntl(fd, F_SETFL, wanted);
 }
 
-bool accept_one(io_action& what) noexcept {
-    const long answer = answer_of([&] { return accept4(what.fd, nullptr, nullptr, SOCK_CLOEXEC); });
-    if (would_wait(answer)) return false;
-    if (answer >= 0) what.moved = static_cast<std::size_t>(answer);
-    return end(what, answer);
-}
-
 bool receive(io_action& what) noexcept {
     const long answer = answer_of([&] { return recv(what.fd, what.data, what.bytes, MSG_DONTWAIT); });
     if (would_wait(answer)) return false;
@@ -100,9 +93,6 @@ bool goes_out(io_kind kind) noexcept {
 
 bool begin_action(io_action& what) noexcept {
     switch (what.kind) {
-        case io_kind::accept:
-            set_blocking(what.fd, false);
-            return accept_one(what);
         case io_kind::connect:
             return begin_connect(what);
         case io_kind::receive:
@@ -122,8 +112,6 @@ bool begin_action(io_action& what) noexcept {
 
 bool go_on_with(io_action& what) noexcept {
     switch (what.kind) {
-        case io_kind::accept:
-            return accept_one(what);
         case io_kind::connect:
             return end_connect(what);
         case io_kind::receive:

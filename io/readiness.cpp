@@ -4,6 +4,7 @@
 #include <new>
 
 #include <runnel/detail/check.hpp>
+#include <runnel/detail/tracing.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/detail/worker_local.hpp>
 #include <runnel/tcp.hpp>
@@ -31,23 +32,24 @@ private:
     }
 };
 
-/// Where a case stands that need not wait: nobody ever queues up there.
-wait_queue& nowhere() noexcept {
+}
+
+wait_queue& no_queue() noexcept {
     struct place final : wait_queue {
         place() noexcept : wait_queue(std::source_location::current()) {}
     };
     static place only;
     return only;
 }
-}
 
-readiness_case::readiness_case(descriptor& on) noexcept : queue_case(nowhere()), on_(&on) {}
+readiness_case::readiness_case(descriptor& on) noexcept : queue_case(no_queue()), on_(&on) {}
 
 void readiness_case::prime() noexcept {
     if (std::exchange(primed_, true)) return;
-    at_ = &nowhere();
+    at_ = &no_queue();
     watch_ = nullptr;
     ready_ = true;
+    waited_ = false;
     error_ = 0;
     if (!on_->enter(lane::call, false)) return;  // closed
     if (!current_sockets().readable_now(on_->fd())) {
@@ -79,9 +81,15 @@ void readiness_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     check(watch_ != nullptr, "socket: a task waits for it, in a runtime; a plain thread can only try_select()");
     const wait_node* const first = watch_->waiting.front();
     check(first == nullptr || first->task == &task, "socket: two tasks wait to read it at the same time");
+    waited_ = true;
     node_.slot = &error_;
     queue_case::enlist(task, ticket);
     watch_->waited_for();
+}
+
+void readiness_case::trace(long moved) const noexcept {
+    if (traced()) [[unlikely]]
+        trace_complete("receive", on_->fd(), moved, waited_);
 }
 }
 

@@ -134,7 +134,6 @@ void simulated_network::try_each(std::deque<simulated_request*>& waiting) {
 /// False: it has to wait.
 bool simulated_network::attempt(simulated_request& request) {
     io_action& action = *request.action;
-    if (action.kind == io_kind::accept) return attempt_accept(request);
     if (action.kind == io_kind::readability) return readable_now(action.fd);
     if (is_message(action.kind)) {
         action.error = EOPNOTSUPP;  // streams only
@@ -154,16 +153,6 @@ bool simulated_network::attempt(simulated_request& request) {
     else
         action.advance(static_cast<std::size_t>(moved));
     action.more = stream->has_bytes();
-    return true;
-}
-
-bool simulated_network::attempt_accept(simulated_request& request) {
-    const int made = accept_at(*request.on);
-    if (made == -EAGAIN) return false;
-    if (made < 0)
-        request.action->error = -made;
-    else
-        request.action->moved = static_cast<std::size_t>(made);
     return true;
 }
 

@@ -87,7 +87,6 @@ private:
     void try_waiting(simulated_socket& at);
     void try_each(std::deque<simulated_request*>& waiting);
     bool attempt(simulated_request& request);
-    bool attempt_accept(simulated_request& request);
     int accept_at(simulated_socket& listener);
     bool attempt_send(simulated_request& request);
     void end(simulated_request& request, int error = 0);

@@ -76,7 +76,7 @@ bool simulated_sockets::in_the_way(const simulated_socket& other, const simulate
     if (&other == &mine || !other.bound || other.local.port() != at.port()) return false;
     if (!meets(other.local, at) && !meets(at, other.local)) return false;
     if (other.reuse_port && mine.reuse_port) return false;
-    return !(other.reuse_address && mine.reuse_address && other.is != simulated_socket::listening);
+    return !(other.reuse_address && mine.reuse_address && !other.listens());
 }
 
 std::uint16_t simulated_sockets::free_port(const address& host) {
@@ -111,9 +111,7 @@ int simulated_sockets::listen(simulated_socket& socket, std::size_t backlog) {
         if (const int status = bind(socket, socket.local); status < 0) return status;
     }
     for (const auto& each : table_)
-        if (each != nullptr && each->is == simulated_socket::listening &&
-            in_the_way(*each, socket, socket.local))
-            return -EADDRINUSE;
+        if (each != nullptr && each->listens() && in_the_way(*each, socket, socket.local)) return -EADDRINUSE;
     socket.is = simulated_socket::listening;
     socket.backlog = backlog;
     return 0;

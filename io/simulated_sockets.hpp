@@ -47,6 +47,8 @@ struct simulated_socket {
     std::size_t backlog = 0;                 // listener: how many may wait in
     std::deque<stream_end*> to_accept;       // these
     std::deque<simulated_request*> in, out;  // operations that wait
+
+    bool listens() const noexcept { return is == listening && !shut; }
 };
 
 class simulated_sockets {

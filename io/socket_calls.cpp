@@ -144,7 +144,11 @@ int socket_calls::connect_now(int fd, native_address to) noexcept {
     return or_error(::connect(fd, pointer(to), length(to)));
 }
 
-int socket_calls::listen(int fd, int backlog) noexcept { return or_error(::listen(fd, backlog)); }
+int socket_calls::listen(int fd, int backlog) noexcept {
+    const int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
+    return or_error(::listen(fd, backlog));
+}
 
 int socket_calls::local(int fd, native_address_room& out) noexcept { return ask_name(getsockname, fd, out); }
 

@@ -18,9 +18,6 @@ unsigned length(const io_action& what) noexcept {
 
 void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
     switch (what.kind) {
-        case io_kind::accept:
-            io_uring_prep_accept(&request, what.fd, nullptr, nullptr, SOCK_CLOEXEC);
-            break;
         case io_kind::connect:
             io_uring_prep_connect(&request, what.fd, static_cast<const sockaddr*>(what.data),
                                   static_cast<socklen_t>(what.bytes));
@@ -50,9 +47,6 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
 
 bool note_success(io_action& what, int status, unsigned flags) noexcept {
     switch (what.kind) {
-        case io_kind::accept:
-            what.moved = static_cast<std::size_t>(status);
-            return true;
         case io_kind::receive:
             what.advance(static_cast<std::size_t>(status));
             what.more = (flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;

@@ -5,9 +5,10 @@
 //         …
 //     });
 //
-// One worker, and no io_uring. A connect, and an accept that is not refused, are answered at once by the plain
-// call. Everything else waits in the back end until the test ends it by complete_all(), or somebody takes it
-// back. The sockets are real, so what a plain call finds in them is what the test has put there.
+// One worker, and no io_uring. A connect is answered at once by the plain call, and an accept is refused if the test
+// says so. A watch is told what the socket says. Everything else waits in the back end until the test ends it by
+// complete_all(), or somebody takes it back. The sockets are real, so what a plain call finds in them is what the test
+// has put there.
 #pragma once
 
 #include <sys/socket.h>
@@ -31,10 +32,15 @@ public:
     using nanoseconds_t = rn::detail::nanoseconds_t;
 
     explicit scripted_driver(std::atomic<nanoseconds_t>& clock) : time_(clock) {}
+    ~scripted_driver() override {
+        for (request& each : requests_)
+            if (each.task == nullptr && (each.waits || each.rests)) tell(each, event::driver_ends);
+    }
 
     // --- The script ---
 
-    int refuse_accepts = 0;            // an errno
+    int refuse_accepts = 0;            // an errno, as if a connection were there
+    int refusals = 1'000'000;          // so many times
     int accepts = 0;                   // how often it was asked for a connection
     std::function<void()> on_prepare;  // done once, when the next operation is prepared
     int next_owner = -1;               // what gets the next number that is closed, at that very moment
@@ -42,14 +48,20 @@ public:
     /// Ends what waits, without a result: there is something to read.
     void complete_all() {
         for (request& each : requests_)
-            if (each.waits) complete(each, 0, 0);
+            if (each.waits && each.task != nullptr) complete(each, 0, 0);
     }
 
     // --- The driver ---
 
     unsigned poll() noexcept override {
-        for (request& each : requests_)
-            if (each.waits && each.taken_back) complete(each, 0, ECANCELED);
+        for (request& each : requests_) {
+            if (each.waits && each.taken_back)
+                complete(each, 0, ECANCELED);
+            else if (each.waits && each.task == nullptr && readable_now(each.action->fd))
+                complete(each, 0, 0);
+            else if (each.rests && std::exchange(each.taken_back, false))
+                tell(each, event::nudged);
+        }
         return time_.poll();
     }
     unsigned wait(nanoseconds_t deadline) noexcept override { return time_.wait(deadline); }
@@ -76,6 +88,13 @@ public:
         made.task = &task;
         return &made;
     }
+    rn::detail::io_request* prepare(rn::detail::standing_action& action) noexcept override {
+        if (on_prepare) std::exchange(on_prepare, nullptr)();
+        request& made = requests_.emplace_back();
+        made.owner = this;
+        made.action = &action;
+        return &made;
+    }
     void discard(rn::detail::io_request&) noexcept override {}
     void start(rn::detail::io_request& what) noexcept override {
         auto& started = static_cast<request&>(what);
@@ -84,17 +103,19 @@ public:
             const auto* to = static_cast<const sockaddr*>(action.data);
             const int status = connect(action.fd, to, static_cast<socklen_t>(action.bytes));
             complete(started, 0, status < 0 ? errno : 0);
-        } else if (action.kind == rn::detail::io_kind::accept && refuse_accepts != 0) {
-            ++accepts;
-            complete(started, 0, refuse_accepts);
-        } else if (action.kind == rn::detail::io_kind::accept && !started.taken_back) {
-            ++accepts;
-            complete(started, static_cast<std::size_t>(accept(action.fd, nullptr, nullptr)), 0);
         } else {
             started.waits = true;
         }
     }
 
+    bool readable_now(int fd) noexcept override {
+        return (refuse_accepts != 0 && refusals > 0) || io_backend::readable_now(fd);
+    }
+    int accept_now(int fd) noexcept override {
+        ++accepts;
+        if (refuse_accepts != 0 && refusals-- > 0) return -refuse_accepts;
+        return io_backend::accept_now(fd);
+    }
     int close(int fd) noexcept override {
         const int heir = std::exchange(next_owner, -1);
         return heir < 0 ? io_backend::close(fd) : dup2(heir, fd);
@@ -105,14 +126,25 @@ private:
         rn::detail::io_action* action = nullptr;
         rn::detail::task_block* task = nullptr;
         bool waits = false;
+        bool rests = false;
         bool taken_back = false;
     };
+    using event = rn::detail::standing_action::event;
+    using next = rn::detail::standing_action::next;
 
-    static void complete(request& ended, std::size_t moved, int error) noexcept {
+    void complete(request& ended, std::size_t moved, int error) noexcept {
         ended.waits = false;
         ended.action->moved = moved;
         ended.action->error = error;
-        (void)rn::detail::complete_io(*ended.task);
+        if (ended.task == nullptr)
+            tell(ended, event::answered);
+        else
+            (void)rn::detail::complete_io(*ended.task);
+    }
+    void tell(request& of, event what) noexcept {
+        const next then = static_cast<rn::detail::standing_action*>(of.action)->hears(what, *this);
+        of.waits = then == next::again;
+        of.rests = then == next::rest;
     }
 
     support::virtual_driver time_;

@@ -184,3 +184,69 @@ TEST_CASE("select on a stream: of many streams the one that speaks wins") {
     };
     CHECK(run_on(2, body));
 }
+
+TEST_CASE("select on a listener: a connection that waits is a case that can happen") {
+    const auto body = []() -> rn::task<> {
+        rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
+        auto none = rn::try_select(listener.accept());
+        CHECK(none.error() == rn::errc::not_available);
+        rn::tcp_stream near = (co_await rn::tcp_stream::connect(listener.local_address())).value();
+        auto some = rn::try_select(listener.accept());
+        REQUIRE(some);
+        CHECK(some.get<0>());
+    };
+    CHECK(run_on(1, body));
+}
+
+TEST_CASE("select on a listener: a case that loses takes no connection") {
+    const auto body = []() -> rn::task<> {
+        rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
+        for (int round = 0; round < 20; ++round) {
+            auto lost = co_await rn::select(listener.accept(), rn::sleep_for(10us));
+            CHECK(lost.index() == 1);
+            rn::tcp_stream near = (co_await rn::tcp_stream::connect(listener.local_address())).value();
+            auto won = co_await rn::select(rn::in_order, listener.accept(), rn::sleep_for(1h));
+            CHECK(won.index() == 0);
+            CHECK(won.get<0>()->peer_address().value() == near.local_address().value());
+        }
+    };
+    CHECK(run_on(1, body));
+    CHECK(run_on(2, body));
+}
+
+TEST_CASE("select on a listener: of several listeners the one that is called wins") {
+    const auto body = []() -> rn::task<> {
+        rn::tcp_listener a = rn::tcp_listener::bind("127.0.0.1:0").value();
+        rn::tcp_listener b = rn::tcp_listener::bind("127.0.0.1:0").value();
+        rn::tcp_stream to_b = (co_await rn::tcp_stream::connect(b.local_address())).value();
+        auto first = co_await rn::select(a.accept(), b.accept());
+        CHECK(first.index() == 1);
+        rn::tcp_stream to_a = (co_await rn::tcp_stream::connect(a.local_address())).value();
+        auto second = co_await rn::select(a.accept(), b.accept());
+        CHECK(second.index() == 0);
+    };
+    CHECK(run_on(1, body));
+}
+
+TEST_CASE("accept: tasks that wait get connections first come first served") {
+    const auto body = []() -> rn::task<> {
+        rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
+        std::vector<rn::address> peers(5);  // of who came first, second, …
+        std::size_t came = 0;
+        rn::task_set tasks;
+        for (int i = 0; i < 5; ++i)
+            tasks.spawn(
+                [](rn::tcp_listener& at, std::vector<rn::address>& to, std::size_t& next) -> rn::task<> {
+                    const std::size_t mine = next++;
+                    to[mine] = (co_await at.accept()).value().peer_address().value();
+                },
+                rn::borrow(listener), rn::borrow(peers), rn::borrow(came));
+        while (came < 5) CHECK(co_await rn::yield());
+        std::vector<rn::tcp_stream> near;
+        for (int i = 0; i < 5; ++i)
+            near.push_back((co_await rn::tcp_stream::connect(listener.local_address())).value());
+        CHECK(co_await tasks.join());
+        for (std::size_t i = 0; i < 5; ++i) CHECK(peers[i] == near[i].local_address().value());
+    };
+    CHECK(run_on(1, body));
+}

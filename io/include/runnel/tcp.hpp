@@ -25,6 +25,7 @@
 
 #include "address.hpp"
 #include "chunk.hpp"
+#include "detail/accepting.hpp"
 #include "detail/descriptor.hpp"
 #include "detail/io_operation.hpp"
 #include "detail/readiness.hpp"
@@ -202,11 +203,27 @@ public:
 
 private:
     friend class connect_operation;
-    friend class tcp_listener;
+    friend class accept_operation;
     explicit tcp_stream(detail::descriptor&& socket) noexcept : socket_(std::move(socket)) {}
 
     detail::descriptor socket_;
     bool drained_ = false;  // the reader's: the last read found the end of what was there
+};
+
+class [[nodiscard]] accept_operation final : public detail::accept_cases {
+public:
+    using result_type = result<tcp_stream>;
+    accept_operation(detail::descriptor& listener, std::source_location at) noexcept
+        : accept_cases(listener, at) {}
+
+    detail::await_many<accept_operation> awaiter() noexcept {
+        return detail::await_many<accept_operation>(*this);
+    }
+    result_type complete(unsigned index) noexcept { return as_stream(accepted(index)); }
+    result_type fail(std::error_code error) noexcept { return as_stream(not_accepted(error)); }
+
+private:
+    static result_type as_stream(result<detail::descriptor> made) noexcept;
 };
 
 /// A socket that takes connections; move-only. The destructor closes it.
@@ -221,14 +238,15 @@ public:
     static result<tcp_listener> bind(std::string_view on, const tcp_options& how = {},
                                      std::source_location at = std::source_location::current());
 
-    /// Takes the next connection. What is transient is no error: a connection that was gone before we took
-    /// it is skipped; when descriptors or memory run out, it waits from 5 to 100 ms and tries again, counts,
-    /// and says so once on stderr.
+    /// Takes the next connection. A select case. What is transient is no error: a connection that was gone before we
+    /// took it is skipped; when descriptors or memory run out, it waits from 5 to 100 ms and tries again, counts, and
+    /// says so once on stderr.
     /// Returns       the stream; errc::closed after close(); errc::stopping once the runtime begins to stop, also
     ///               when connections wait, and for accepts that are shielded(): what runs may come to its end.
     /// Cancellation  a cancel point; then no connection was taken.
-    /// Order         connections come as they were made; waiting tasks get them in no particular order.
-    task<result<tcp_stream>> accept(std::source_location at = std::source_location::current());
+    /// Order         first come, first served, on both sides.
+    /// Cost          two system calls for a connection that is there; for one that is waited for, those and a request.
+    accept_operation accept(std::source_location at = std::source_location::current()) noexcept;
 
     /// Where it listens, with the port that the system chose.
     const address& local_address() const noexcept { return local_; }
@@ -238,17 +256,19 @@ public:
     bool is_open() const noexcept { return !socket_.closed(); }
 
     /// How often accept() had to wait for descriptors or memory. Threads: any.
-    std::size_t accept_pauses() const noexcept;
+    std::size_t accept_pauses() const noexcept { return detail::accept_pauses_of(socket_); }
 
+    /// Its name in dumps and traces. Threads: any.
+    void label(literal text) noexcept { socket_.watch()->made.set_label(text); }
+
+    /// For those who need another system call. It stays the listener's, and non-blocking.
     int native_handle() const noexcept { return socket_.fd(); }
 
 private:
-    void note_pause(std::error_code why) noexcept;
     tcp_listener(detail::descriptor&& socket, const address& local) noexcept
         : socket_(std::move(socket)), local_(local) {}
 
     detail::descriptor socket_;
     address local_;
-    std::size_t pauses_ = 0;  // atomic in tcp_listener.cpp
 };
 }

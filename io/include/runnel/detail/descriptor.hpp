@@ -10,7 +10,7 @@
 //   F2  close() is a user of the socket itself until it has shut it down, so it hits the right one;
 //   F3  it is moved and destroyed only while no operation is in flight: check();
 //   F4  a watch (io_watch.hpp), if it has one, is told by the last to leave, and gives the number back itself when the
-//       kernel may still look at it.
+//       kernel may still look at it. The peer, or the next listener, need not wait for that: it is shut down before.
 //
 // Not taken: reference counts on the heap (a handle could be destroyed while others read it, but each
 // connection would cost an allocation), and a lock per socket as in Go, which orders concurrent writers:

@@ -12,7 +12,6 @@
 namespace runnel::detail {
 
 enum class io_kind : unsigned char {
-    accept,           // a connection; `moved` becomes its descriptor
     connect,          // `data` is an address in the system's form
     receive,          // at least one byte, or none at the end of the stream
     lease,            // the same into a buffer that the back end gives as `data`; or, `data` left null, just

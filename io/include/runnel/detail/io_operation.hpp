@@ -3,16 +3,15 @@
 // It lives in the awaiting frame, with the answer, so nothing is allocated.
 //
 //   1  the context is cancelled: refused, before anything is tried;
-//   2  enter the socket's lane; it is closed: errc::closed. What takes in the new: errc::stopping once the
-//      runtime begins to stop;
+//   2  enter the socket's lane; it is closed: errc::closed;
 //   3  when it is likely to succeed at once, try it by a plain call: done, without a suspension;
-//   4  take a request, arm, arm the alarms, and start it. Nothing is touched then;
-//   5  the back end has written the answer and completed the wait: disarm the alarms, leave the lane, and
-//      say how it ended. What was moved wins over a cancellation or an alarm that came too late.
+//   4  take a request, arm, arm the time limit if there is one, and start it. Nothing is touched then;
+//   5  the back end has written the answer and completed the wait: disarm the limit, leave the lane, and
+//      say how it ended. What was moved wins over a cancellation or a limit that came too late.
 //
 //   O1  between 4 and 5 the buffer and this object stay where they are: the frame is suspended until the
 //       action's last completion, cancelled or not;
-//   O2  an alarm is armed after the task and before the action: it finds the wait, and cannot come after
+//   O2  the limit is armed after the task and before the action: it finds the wait, and cannot come after
 //       its end. One that goes off meanwhile has sent its message, and the action is over at once.
 //
 // These are no select cases: what the kernel has read into a caller's buffer cannot be put back. That is
@@ -30,20 +29,10 @@
 #include "descriptor.hpp"
 #include "io_action.hpp"
 
-namespace runnel {
-class stopping_operation;
-}
-
 namespace runnel::detail {
 
 template <class Op>
 class timed_operation;
-
-/// What takes an operation back, beside its context. Lives in the awaiting frame.
-struct io_alarms {
-    timer_node* limit = nullptr;             // of a with_timeout: its `when` is in nanoseconds from now
-    stopping_operation* stopping = nullptr;  // of what takes in the new: ends when the runtime begins to stop
-};
 
 class io_operation {
 public:
@@ -51,9 +40,9 @@ public:
     io_operation& operator=(io_operation&&) = delete;
 
     /// Steps 1 to 4, called last in await_suspend.
-    bool suspend(std::coroutine_handle<> awaiter, io_alarms alarms) noexcept;
+    bool suspend(std::coroutine_handle<> awaiter, timer_node* limit) noexcept;
     /// Step 5, called in await_resume. Throws cancellation_ignored at the 256th refused wait in a row.
-    runnel::transfer outcome(io_alarms alarms);
+    runnel::transfer outcome(timer_node* limit);
 
 protected:
     io_operation(descriptor& on, lane which, const io_action& what) noexcept
@@ -70,12 +59,12 @@ private:
     long move_now() noexcept;
     /// Step 3 of a receive or lease: what a plain call gives, or -EAGAIN.
     long receive_now() noexcept;
-    enum class progress : unsigned char { made, refused, stopped, armed };
+    enum class progress : unsigned char { made, refused, armed };
 
     bool nothing_to_move() const noexcept;
     bool try_now() noexcept;
     bool go_on(task_block& task, std::coroutine_handle<> awaiter) noexcept;
-    bool start(task_block& task, std::coroutine_handle<> awaiter, io_alarms alarms) noexcept;
+    bool start(task_block& task, std::coroutine_handle<> awaiter, timer_node* limit) noexcept;
     void take_leased() noexcept;
     void trace_outcome() const noexcept;
     std::error_code reason();
@@ -94,9 +83,9 @@ public:
 
     bool await_ready() const noexcept { return false; }
     bool await_suspend(std::coroutine_handle<> awaiter) noexcept {
-        return op_.suspend(awaiter, op_.alarms());
+        return op_.suspend(awaiter, nullptr);
     }
-    typename Op::result_type await_resume() { return op_.complete(op_.outcome(op_.alarms())); }
+    typename Op::result_type await_resume() { return op_.complete(op_.outcome(nullptr)); }
 
 private:
     Op& op_;
@@ -110,12 +99,10 @@ public:
     await_limited_io& operator=(const await_limited_io&) = delete;
 
     bool await_ready() const noexcept { return false; }
-    bool await_suspend(std::coroutine_handle<> awaiter) noexcept { return op_.suspend(awaiter, alarms()); }
-    typename Op::result_type await_resume() { return op_.complete(op_.outcome(alarms())); }
+    bool await_suspend(std::coroutine_handle<> awaiter) noexcept { return op_.suspend(awaiter, &timer_); }
+    typename Op::result_type await_resume() { return op_.complete(op_.outcome(&timer_)); }
 
 private:
-    io_alarms alarms() noexcept { return {&timer_, op_.alarms().stopping}; }
-
     Op& op_;
     timer_node timer_;
 };
@@ -156,9 +143,6 @@ public:
     limited_io<Op> with_limit(std::int64_t nanoseconds) && noexcept {
         return limited_io<Op>(std::move(static_cast<Op&>(*this)), nanoseconds);
     }
-
-    /// An operation that has some hides this.
-    io_alarms alarms() noexcept { return {}; }
 
     /// What is left to do once the operation has its final place in the frame.
     Op& prepared() noexcept {

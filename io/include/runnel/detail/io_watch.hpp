@@ -29,10 +29,12 @@
 // result is kept when nobody waits (a connection that nobody ever fetches is lost when the listener ends).
 #pragma once
 
+#include <cstdint>
 #include <source_location>
 
 #include <runnel/detail/claimed_tasks.hpp>
 #include <runnel/detail/wait_queue.hpp>
+#include <runnel/task.hpp>
 
 #include "io_action.hpp"
 #include "socket_calls.hpp"
@@ -42,7 +44,7 @@ namespace runnel::detail {
 struct io_request;
 class runtime_core;
 
-class io_watch : public wait_queue, private standing_action {
+class io_watch : public wait_queue {
 public:
     io_watch(const io_watch&) = delete;
     io_watch& operator=(const io_watch&) = delete;
@@ -63,22 +65,49 @@ public:
     void unref() noexcept;
 
 protected:
-    explicit io_watch(std::source_location made_at) noexcept : wait_queue(made_at) { kind = io_kind::readability; }
+    explicit io_watch(std::source_location made_at) noexcept : wait_queue(made_at), action_(*this) {}
     virtual ~io_watch() = default;
 
     /// L. Step 3. `failed`: an errno, if the action could not be carried out. Says whether it is to be begun again.
     virtual bool serve(int number, int failed, socket_calls& calls, claimed_tasks& woken) noexcept = 0;
+
+    /// L. Of serve(), while somebody waits: it is to be begun again, but only after so many nanoseconds.
+    void rest_for(std::int64_t nanoseconds) noexcept { pause_for_ = nanoseconds; }
+    bool pauses_now() const noexcept { return pause_for_ != 0; }
+    /// Such a pause begins. Without the lock, on a worker.
+    virtual void begins_pause() noexcept {}
 private:
     enum class phase : unsigned char { none, beginning, moving, resting };
 
-    next hears(event what, socket_calls& calls) noexcept final;
+    using event = standing_action::event;
+    using next = standing_action::next;
+
+    /// "Tell me when this is readable."
+    class readable final : public standing_action {
+    public:
+        explicit readable(io_watch& of) noexcept : of_(of) { kind = io_kind::readability; }
+        next hears(event what, socket_calls& calls) noexcept override { return of_.hears(what, calls); }
+
+    private:
+        io_watch& of_;
+    };
+
+    next hears(event what, socket_calls& calls) noexcept;
     next go_on(event what, socket_calls& calls, claimed_tasks& woken) noexcept;
     next let_go(bool forsaken, socket_calls& calls) noexcept;
     void send_message() noexcept;
+    runtime_core* first_runtime() const noexcept;
+    void rest_in(runtime_core& core) noexcept;
 
+    class reference;
+    static task<> pause(reference to);
+    static task<> begin_elsewhere(reference to, int number);
+
+    readable action_;
     io_request* request_ = nullptr;  // while moving or resting
     int inherited_ = -1;             // W4: the number that is to be given back
     unsigned refs_ = 1;              // by the lock
+    std::int64_t pause_for_ = 0;
     phase phase_ = phase::none;
     bool message_ = false;  // W2
     bool ended_ = false;

@@ -22,6 +22,9 @@
 
 namespace runnel::detail {
 
+/// Where a case stands that need not wait: nobody ever queues up there.
+wait_queue& no_queue() noexcept;
+
 class readiness_case : public queue_case {
 public:
     /// Step 1 of io_watch.hpp. Threads: a task's; on a plain thread for try_select() only.
@@ -29,7 +32,6 @@ public:
     bool try_now(late_wake&) noexcept final;
     void enlist(task_block& task, std::uint64_t ticket) noexcept final;
     wait_subject subject() const noexcept final { return {"to receive"}; }
-    const char* done(const late_wake&) const noexcept final { return "receive"; }
     /// It is primed once in a wait, and no more when that has ended.
     void renew() noexcept { primed_ = false; }
 
@@ -44,6 +46,7 @@ protected:
         if (error_ != 0) return -error_;
         if (!on_->enter(lane::in, true)) return -EBADF;
         const long made = call(current_sockets(), on_->fd());
+        trace(made);
         on_->leave(lane::in);
         return made;
     }
@@ -52,10 +55,12 @@ protected:
 
 private:
     void stand_at_watch() noexcept;
+    void trace(long moved) const noexcept;
 
     io_watch* watch_ = nullptr;
     bool primed_ = false;
     bool ready_ = false;  // there is something, or the wait makes no sense: try it
+    bool waited_ = false;
     int error_ = 0;       // of the watch
 };
 

@@ -57,6 +57,7 @@ public:
     virtual int bind(int fd, native_address to) noexcept;
     /// Of what connects at once: datagrams, and what is non-blocking. Others wait: io_kind::connect.
     virtual int connect_now(int fd, native_address to) noexcept;
+    /// And is not blocking from then on.
     virtual int listen(int fd, int backlog) noexcept;
     virtual int local(int fd, native_address_room& out) noexcept;
     virtual int peer(int fd, native_address_room& out) noexcept;
