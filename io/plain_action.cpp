@@ -2,10 +2,13 @@
 #include "plain_action.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
+
+#include <runnel/detail/pieces.hpp>
 
 namespace runnel::detail {
 
@@ -35,11 +38,21 @@ void set_blocking(int fd, bool on) noexcept {
     if (flags >= 0 && flags != wanted) fcntl(fd, F_SETFL, wanted);
 }
 
+/// A datagram socket, or a Unix listener, that is shut down says only that there is nothing (now).
+bool reads_no_more(int fd) noexcept {
+    pollfd socket{fd, POLLRDHUP, 0};
+    return poll(&socket, 1, 0) > 0 && (socket.revents & (POLLRDHUP | POLLHUP | POLLNVAL)) != 0;
+}
+
 bool accept_one(io_action& what) noexcept {
     const long answer = answer_of([&] { return accept4(what.fd, nullptr, nullptr, SOCK_CLOEXEC); });
     if (would_wait(answer)) return false;
     if (answer >= 0) what.moved = static_cast<std::size_t>(answer);
     return end(what, answer);
+}
+
+bool accept_one_or_end(io_action& what) noexcept {
+    return accept_one(what) || (reads_no_more(what.fd) && end(what, -EINVAL));
 }
 
 bool receive(io_action& what) noexcept {
@@ -74,6 +87,14 @@ bool send_message(io_action& what) noexcept {
     return end(what, answer);
 }
 
+bool send_pieces(io_action& what) noexcept {
+    const msghdr& message = static_cast<pieces*>(what.data)->message();
+    const long answer = answer_of([&] { return sendmsg(what.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); });
+    if (would_wait(answer)) return false;
+    if (answer > 0) what.advance(static_cast<std::size_t>(answer));
+    return answer < 0 ? end(what, answer) : !what.whole || what.bytes == 0;
+}
+
 /// On Linux a connect that a signal has interrupted goes on, as one that does not wait does.
 bool begin_connect(io_action& what) noexcept {
     set_blocking(what.fd, false);
@@ -95,7 +116,8 @@ bool end_connect(io_action& what) noexcept {
 }
 
 bool goes_out(io_kind kind) noexcept {
-    return kind == io_kind::send || kind == io_kind::send_message || kind == io_kind::connect;
+    return kind == io_kind::send || kind == io_kind::send_message || kind == io_kind::send_pieces ||
+           kind == io_kind::connect;
 }
 
 bool begin_action(io_action& what) noexcept {
@@ -113,6 +135,8 @@ bool begin_action(io_action& what) noexcept {
             return !what.will_wait && receive_message(what);
         case io_kind::send_message:
             return send_message(what);
+        case io_kind::send_pieces:
+            return send_pieces(what);
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
             return false;
@@ -123,7 +147,7 @@ bool begin_action(io_action& what) noexcept {
 bool go_on_with(io_action& what) noexcept {
     switch (what.kind) {
         case io_kind::accept:
-            return accept_one(what);
+            return accept_one_or_end(what);
         case io_kind::connect:
             return end_connect(what);
         case io_kind::receive:
@@ -131,9 +155,11 @@ bool go_on_with(io_action& what) noexcept {
         case io_kind::send:
             return send(what);
         case io_kind::receive_message:
-            return receive_message(what);
+            return receive_message(what) || reads_no_more(what.fd);
         case io_kind::send_message:
             return send_message(what);
+        case io_kind::send_pieces:
+            return send_pieces(what);
         case io_kind::lease:
         case io_kind::readability:
             return true;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include <runnel/address.hpp>
 #include <runnel/detail/check.hpp>
@@ -110,6 +111,13 @@ native_address native(const address& a) noexcept { return {a.native(), a.native_
 
 socket_family family_of(const address& a) noexcept {
     return a.is_ipv4() ? socket_family::ipv4 : socket_family::ipv6;
+}
+
+socket_family family_of(const native_address_room& written) noexcept {
+    sa_family_t family = AF_UNSPEC;
+    std::memcpy(&family, written.data, sizeof family);
+    if (family == AF_UNIX) return socket_family::local;
+    return family == AF_INET ? socket_family::ipv4 : socket_family::ipv6;
 }
 
 int socket_calls::open(socket_kind kind, socket_family family) noexcept {
