@@ -187,8 +187,8 @@ TEST_CASE("unix datagram: what keeps a message from being sent") {
         CHECK(socket.connect(std::string(200, 'x')).error() == std::errc::filename_too_long);
         auto server = unix_datagram::bind(where, rn::unix_options().keep_file(true)).value();
         CHECK(socket.connect(where));
-        CHECK((co_await socket.send(std::string(std::size_t{1} << 24, 'x'))).error() ==
-              std::errc::message_size);
+        const std::string huge(1U << 24, 'x');
+        CHECK((co_await socket.send(huge)).error() == std::errc::message_size);
         server.close();
         CHECK((co_await socket.send("x")).error() == std::errc::connection_refused);
         CHECK(unix_datagram::bind(where).error() == std::errc::address_in_use);
