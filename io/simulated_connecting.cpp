@@ -20,6 +20,7 @@ constexpr nanoseconds_t connect_time = 127 * second;  // tcp_syn_retries = 6
 int simulated_network::begin_connect(simulated_request& request, simulated_socket& socket) {
     if (socket.is == simulated_socket::connected) return -EISCONN;
     if (socket.is != simulated_socket::fresh) return -EINVAL;
+    if (is_local(socket.local)) return begin_local_connect(request, socket);
     address to;
     to.assign(request.action->data, request.action->bytes);
     to = destination(to);
@@ -71,7 +72,7 @@ void simulated_network::queue(const wish& one, simulated_socket& listener) {
     simulated_socket& socket = *one.request->on;
     socket.stream = &made.near;
     made.near.holder = &socket;
-    const nanoseconds_t known = now() + latency();
+    const nanoseconds_t known = now() + made.latency();
     made.far.send_not_before(known);
     at(known, [this, one, &made] {
         if (!made.passable()) at(now() + connect_time, [this, one] { connect_ends(one, ETIMEDOUT); });
@@ -90,7 +91,7 @@ void simulated_network::connect_ends(const wish& one, int error) {
     note(error != 0 ? what::refused : what::connected, one.from.port(), static_cast<std::uint64_t>(error));
     if (keeps_log()) {
         const char* how = error == 0 ? "connected" : error == ECONNREFUSED ? "refused" : "given up";
-        log(to_string(one.from) + " -> " + to_string(one.to) + ": " + how);
+        log(text_of(one.from) + " -> " + text_of(one.to) + ": " + how);
     }
     simulated_socket& socket = *one.request->on;
     std::erase(socket.out, one.request);
