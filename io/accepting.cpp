@@ -171,6 +171,11 @@ bool accept_case::take_kept() noexcept {
     return kept >= 0;
 }
 
+bool accept_case::has_ended() const noexcept {
+    const std::lock_guard guard(watch_->lock);
+    return watch_->has_ended();
+}
+
 void accept_case::trace() const noexcept {
     if (answer_ != accept_watch::none_now) trace_complete("accept", listener_->fd(), answer_, waited_);
 }
@@ -198,7 +203,8 @@ result<descriptor> accept_cases::answered() noexcept {
     if (traced()) [[unlikely]]
         accept_.trace();
     if (made >= 0) return descriptor(made, counted_kind::socket, at_);
-    if (made == accept_watch::none_now || made == -EBADF) return errc::closed;
+    if (made == -EBADF || accept_.has_ended()) return errc::closed;
+    if (made == accept_watch::none_now) return std::make_error_code(std::errc::not_enough_memory);
     return std::error_code(-made, std::system_category());
 }
 

@@ -33,7 +33,10 @@ bool io_watch::begin(int number) noexcept {
     phase_ = goes ? phase::moving : phase::none;
     request_ = goes ? request : nullptr;
     const int left_to_us = std::exchange(inherited_, -1);
+    claimed_tasks others;  // who have relied on us
+    if (request == nullptr) others.claim_all(waiting);
     lock.unlock();
+    others.finish_all();
     if (goes) {
         request->what = kernel_wait::until_readable;
         request->fd = number;

@@ -80,6 +80,7 @@ public:
     int answer() const noexcept { return answer_; }
     /// When something else has: is one kept (Q1)? Then that is the answer.
     bool take_kept() noexcept;
+    bool has_ended() const noexcept;
     void trace() const noexcept;
 
 private:
