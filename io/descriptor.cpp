@@ -31,7 +31,8 @@ std::atomic_ref<std::uint64_t> shared(std::uint64_t& users) noexcept {
 
 descriptor::descriptor(descriptor&& other) noexcept : counts_(std::move(other.counts_)) {
     check((other.users_ & ~closed_bit) == 0, "socket: moved while an operation is in flight");
-    check(other.watch_ == nullptr || !other.watch_->is_waited_for(), "socket: moved while a select waits for it");
+    check(other.watch_ == nullptr || !other.watch_->is_waited_for(),
+          "socket: moved while a select waits for it");
     fd_ = std::exchange(other.fd_, -1);
     users_ = std::exchange(other.users_, closed_bit);
     watch_ = std::exchange(other.watch_, nullptr);

@@ -138,8 +138,8 @@ namespace {
 /// False: that runtime stops.
 bool start_in_runtime(runtime_core& core, task<> what) {
     const auto frame = task_access::frame_of(what);
-    const start_request request = request_for<void>(frame, task_kind::spawned, nullptr,
-                                                    std::source_location::current(), false);
+    const start_request request =
+        request_for<void>(frame, task_kind::spawned, nullptr, std::source_location::current(), false);
     if (start_in(core, nullptr, request) == nullptr) return false;
     (void)task_access::release(std::move(what));
     return true;

@@ -3,11 +3,11 @@
 
 #include <new>
 
+#include <runnel/byte_stream.hpp>
 #include <runnel/detail/check.hpp>
 #include <runnel/detail/tracing.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/detail/worker_local.hpp>
-#include <runnel/byte_stream.hpp>
 
 namespace runnel::detail {
 
@@ -78,7 +78,8 @@ bool readiness_case::try_now(late_wake&) noexcept {
 }
 
 void readiness_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
-    check(watch_ != nullptr, "socket: a task waits for it, in a runtime; a plain thread can only try_select()");
+    check(watch_ != nullptr,
+          "socket: a task waits for it, in a runtime; a plain thread can only try_select()");
     const wait_node* const first = watch_->waiting.front();
     check(first == nullptr || first->task == &task, "socket: two tasks wait to read it at the same time");
     waited_ = true;
@@ -104,7 +105,8 @@ std::error_code reason(long status) noexcept {
 
 result<std::size_t> read_case::complete(unsigned) noexcept {
     if (to_.empty()) return std::size_t{0};
-    const long moved = make([this](auto& calls, int fd) { return calls.receive_now(fd, to_.data(), to_.size()); });
+    const long moved =
+        make([this](auto& calls, int fd) { return calls.receive_now(fd, to_.data(), to_.size()); });
     if (moved < 0) return reason(moved);
     drained_ = static_cast<std::size_t>(moved) < to_.size();
     if (moved == 0) return errc::end_of_stream;

@@ -67,7 +67,8 @@ TEST_CASE("accept: its pauses grow from 5 to 100 ms") {
         rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
         script().refuse_accepts = ENFILE;
         auto server = rn::go(why_accept_ends, rn::borrow(listener));
-        CHECK(co_await rn::sleep_for(1s));  // tries at 0, by the task and by the driver, 5, 15, 35, 75, 155, … 955 ms
+        CHECK(co_await rn::sleep_for(
+            1s));  // tries at 0, by the task and by the driver, 5, 15, 35, 75, 155, … 955 ms
         const int tries = script().accepts;
         listener.close();
         const auto end = co_await server;

@@ -124,7 +124,8 @@ TEST_CASE("simulated select: a stream that is closed under a select ends it, whe
     CHECK_MESSAGE(all.ok(), all.what());
 }
 
-TEST_CASE("simulated select: a task that waits for ever in one is found as a deadlock, with what it waits for") {
+TEST_CASE(
+    "simulated select: a task that waits for ever in one is found as a deadlock, with what it waits for") {
     const auto run = testing::simulate(testing::options(), []() -> rn::task<> {
         rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
         rn::tcp_stream near = (co_await rn::tcp_stream::connect(listener.local_address())).value();

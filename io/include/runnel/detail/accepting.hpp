@@ -39,8 +39,8 @@ public:
     /// `name`: where it listens, for people.
     accept_watch(std::string name, std::source_location made_at);
 
-    /// L. A connection now, if there is one and it is this task's turn: its number; or -errno, which is not transient; or
-    /// none_now.
+    /// L. A connection now, if there is one and it is this task's turn: its number; or -errno, which is not transient;
+    /// or none_now.
     int take(int number, bool seems_there, socket_calls& calls) noexcept;
     static constexpr int none_now = -4096;  // no errno
     /// Without the lock. -1: there is none.

@@ -83,9 +83,7 @@ public:
     await_io& operator=(const await_io&) = delete;
 
     bool await_ready() const noexcept { return false; }
-    bool await_suspend(std::coroutine_handle<> awaiter) noexcept {
-        return op_.suspend(awaiter, nullptr);
-    }
+    bool await_suspend(std::coroutine_handle<> awaiter) noexcept { return op_.suspend(awaiter, nullptr); }
     typename Op::result_type await_resume() { return op_.complete(op_.outcome(nullptr)); }
 
 private:

@@ -1,4 +1,4 @@
-// io_watch: a descriptor as something that tasks wait at, come to, and leave, like a channel: so I/O can be a select case.
+// io_watch: a descriptor as something that tasks come to, wait at, and leave, as a channel is: I/O in a select.
 //
 // What the kernel has begun for a task cannot be left at once: the frame has to stay until the kernel is done. So a
 // select waits at a watch instead. Its only action in the kernel is "tell me when this is readable", which takes
@@ -76,6 +76,7 @@ protected:
     bool pauses_now() const noexcept { return pause_for_ != 0; }
     /// Such a pause begins. Without the lock, on a worker.
     virtual void begins_pause() noexcept {}
+
 private:
     enum class phase : unsigned char { none, beginning, moving, resting };
 

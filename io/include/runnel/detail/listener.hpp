@@ -1,4 +1,4 @@
-// listener: what accepts connections, be they TCP or Unix: a descriptor with a queue of those that wait (accepting.hpp).
+// listener: what accepts connections, TCP or Unix: a descriptor with a queue of those that wait (accepting.hpp).
 #pragma once
 
 #include <cstddef>

@@ -61,7 +61,7 @@ private:
     bool primed_ = false;
     bool ready_ = false;  // there is something, or the wait makes no sense: try it
     bool waited_ = false;
-    int error_ = 0;       // of the watch
+    int error_ = 0;  // of the watch
 };
 
 /// `Self` has complete() and is made of the operation that it stands for.

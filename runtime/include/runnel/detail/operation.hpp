@@ -284,5 +284,6 @@ decltype(auto) case_meant_by(std::remove_reference_t<Op>& op) noexcept {
         return meant_by<Op>(op);
 }
 template <class Op>
-using case_of = std::remove_cvref_t<decltype(case_meant_by<Op>(std::declval<std::remove_reference_t<Op>&>()))>;
+using case_of =
+    std::remove_cvref_t<decltype(case_meant_by<Op>(std::declval<std::remove_reference_t<Op>&>()))>;
 }
