@@ -2,10 +2,13 @@
 #include "plain_action.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
+
+#include "absorb.hpp"
 
 namespace runnel::detail {
 
@@ -67,10 +70,27 @@ bool receive_message(io_action& what) noexcept {
 }
 
 bool send_message(io_action& what) noexcept {
-    const long answer = answer_of(
-        [&] { return sendmsg(what.fd, static_cast<const msghdr*>(what.data), MSG_DONTWAIT | MSG_NOSIGNAL); });
+    const auto call = [&] {
+        return sendmsg(what.fd, static_cast<const msghdr*>(what.data), MSG_DONTWAIT | MSG_NOSIGNAL);
+    };
+    long answer = answer_of(call);
+    while (answer < 0 && absorb(what, static_cast<int>(-answer))) answer = answer_of(call);
     if (would_wait(answer)) return false;
     if (answer > 0) what.advance(static_cast<std::size_t>(answer));
+    return end(what, answer);
+}
+
+/// A socket that was shut down has no more datagrams, which a receive that does not wait cannot tell from none.
+bool is_shut_down(int fd) noexcept {
+    pollfd now{fd, POLLIN | POLLRDHUP, 0};
+    return poll(&now, 1, 0) > 0 && (now.revents & (POLLRDHUP | POLLHUP)) != 0;
+}
+
+bool await_datagram(io_action& what) noexcept {
+    const auto look = [&] { return recv(what.fd, nullptr, 0, MSG_DONTWAIT | MSG_PEEK); };
+    long answer = answer_of(look);
+    while (answer < 0 && absorb(what, static_cast<int>(-answer))) answer = answer_of(look);
+    if (would_wait(answer)) return is_shut_down(what.fd);
     return end(what, answer);
 }
 
@@ -115,6 +135,7 @@ bool begin_action(io_action& what) noexcept {
             return send_message(what);
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
+        case io_kind::datagram:  // was looked for a moment ago
             return false;
     }
     return false;
@@ -134,6 +155,8 @@ bool go_on_with(io_action& what) noexcept {
             return receive_message(what);
         case io_kind::send_message:
             return send_message(what);
+        case io_kind::datagram:
+            return await_datagram(what);
         case io_kind::lease:
         case io_kind::readability:
             return true;

@@ -100,6 +100,7 @@ void simulated_network::try_each(std::deque<simulated_request*>& waiting) {
 /// False: it has to wait.
 bool simulated_network::attempt(simulated_request& request) {
     io_action& action = *request.action;
+    if (request.on->datagrams != nullptr) return datagrams_.attempt(*request.on, action);
     if (action.kind == io_kind::accept) return attempt_accept(request);
     if (is_message(action.kind)) {
         action.error = EOPNOTSUPP;  // streams only
@@ -178,10 +179,12 @@ int give(native_address_room& out, const address& a) noexcept {
 }
 
 int simulated_network::open(socket_kind kind, socket_family family) noexcept {
-    if (kind != socket_kind::stream || family == socket_family::local) return -EPROTONOSUPPORT;
+    if (family == socket_family::local) return -EPROTONOSUPPORT;
     const bool four = family == socket_family::ipv4;
-    const simulated_socket* made = sockets_.open(four ? address::any_ipv4(0) : address::any_ipv6(0));
-    return made != nullptr ? made->fd : -EMFILE;
+    simulated_socket* made = sockets_.open(four ? address::any_ipv4(0) : address::any_ipv6(0));
+    if (made == nullptr) return -EMFILE;
+    if (kind == socket_kind::datagram) datagrams_.open(*made);
+    return made->fd;
 }
 
 int simulated_network::set(int fd, socket_option which, int value) noexcept {
@@ -189,7 +192,7 @@ int simulated_network::set(int fd, socket_option which, int value) noexcept {
     if (socket == nullptr) return -EBADF;
     if (which == socket_option::reuse_address) socket->reuse_address = value != 0;
     if (which == socket_option::reuse_port) socket->reuse_port = value != 0;
-    return 0;
+    return socket->datagrams != nullptr ? datagrams_.set(*socket, which, value) : 0;
 }
 
 /// What it does not play it does not know.
@@ -202,8 +205,10 @@ int simulated_network::bind(int fd, native_address to) noexcept {
     return socket != nullptr ? sockets_.bind(*socket, from_native(to)) : -EBADF;
 }
 
-int simulated_network::connect_now(int fd, native_address) noexcept {
-    return sockets_.find(fd) == nullptr ? -EBADF : -EOPNOTSUPP;
+int simulated_network::connect_now(int fd, native_address to) noexcept {
+    simulated_socket* socket = sockets_.find(fd);
+    if (socket == nullptr) return -EBADF;
+    return socket->datagrams != nullptr ? datagrams_.connect(*socket, from_native(to)) : -EOPNOTSUPP;
 }
 
 int simulated_network::listen(int fd, int backlog) noexcept {
@@ -221,6 +226,8 @@ int simulated_network::local(int fd, native_address_room& out) noexcept {
 int simulated_network::peer(int fd, native_address_room& out) noexcept {
     const simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
+    if (socket->datagrams != nullptr)
+        return socket->datagrams->peer ? give(out, *socket->datagrams->peer) : -ENOTCONN;
     if (socket->is != simulated_socket::connected || socket->stream->dead()) return -ENOTCONN;
     return give(out, socket->stream->peer);
 }
@@ -228,7 +235,7 @@ int simulated_network::peer(int fd, native_address_room& out) noexcept {
 int simulated_network::shut_down(int fd, int how) noexcept {
     simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
-    if (socket->is == simulated_socket::listening) {
+    if (socket->is == simulated_socket::listening || socket->datagrams != nullptr) {
         if (how == SHUT_WR) return -ENOTCONN;
         socket->shut = true;
         try_waiting(*socket);
@@ -244,6 +251,7 @@ int simulated_network::close(int fd) noexcept {
     if (socket == nullptr) return -EBADF;
     assert(socket->in.empty() && socket->out.empty() && "M1");
     refuse_queued(*socket);
+    if (socket->datagrams != nullptr) datagrams_.close(*socket);
     if (stream_end* stream = socket->stream; stream != nullptr) {
         stream->holder = nullptr;
         if (socket->is == simulated_socket::connecting) stream->abort(false);
@@ -265,11 +273,41 @@ long simulated_network::send_now(int fd, const void* from, std::size_t bytes) no
     return socket->is == simulated_socket::connected ? socket->stream->send(from, bytes) : -EPIPE;
 }
 
-long simulated_network::receive_message_now(int fd, msghdr&, bool) noexcept {
-    return sockets_.find(fd) == nullptr ? -EBADF : -EOPNOTSUPP;
+simulated_socket* simulated_network::for_datagrams(int fd) const noexcept {
+    simulated_socket* socket = sockets_.find(fd);
+    return socket != nullptr && socket->datagrams != nullptr ? socket : nullptr;
 }
 
-long simulated_network::send_message_now(int fd, const msghdr&) noexcept {
-    return sockets_.find(fd) == nullptr ? -EBADF : -EOPNOTSUPP;
+int simulated_network::set_membership(int fd, native_address group, unsigned, bool joined) noexcept {
+    simulated_socket* socket = for_datagrams(fd);
+    return socket != nullptr ? datagrams_.set_membership(*socket, from_native(group), joined) : -ENOTSOCK;
+}
+
+long simulated_network::receive_message_now(int fd, msghdr& into, bool full_length) noexcept {
+    simulated_socket* socket = for_datagrams(fd);
+    return socket != nullptr ? datagrams_.receive(*socket, into, full_length) : -EOPNOTSUPP;
+}
+
+long simulated_network::send_message_now(int fd, const msghdr& message) noexcept {
+    simulated_socket* socket = for_datagrams(fd);
+    return socket != nullptr ? datagrams_.send(*socket, message) : -EOPNOTSUPP;
+}
+
+long simulated_network::receive_messages_now(int fd, mmsghdr* into, unsigned most) noexcept {
+    for (unsigned i = 0; i < most; ++i) {
+        const long length = receive_message_now(fd, into[i].msg_hdr, true);
+        if (length < 0) return i > 0 ? static_cast<long>(i) : length;
+        into[i].msg_len = static_cast<unsigned>(length);
+    }
+    return most;
+}
+
+long simulated_network::send_messages_now(int fd, mmsghdr* messages, unsigned count) noexcept {
+    for (unsigned i = 0; i < count; ++i) {
+        const long length = send_message_now(fd, messages[i].msg_hdr);
+        if (length < 0) return i > 0 ? static_cast<long>(i) : length;
+        messages[i].msg_len = static_cast<unsigned>(length);
+    }
+    return count;
 }
 }

@@ -25,6 +25,7 @@
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/simulated_world.hpp>
 
+#include "simulated_datagrams.hpp"
 #include "simulated_medium.hpp"
 #include "simulated_sockets.hpp"
 #include "simulated_stream.hpp"
@@ -58,11 +59,14 @@ public:
     int local(int fd, native_address_room& out) noexcept override;
     int peer(int fd, native_address_room& out) noexcept override;
     int shut_down(int fd, int how) noexcept override;
+    int set_membership(int fd, native_address group, unsigned interface, bool joined) noexcept override;
     int close(int fd) noexcept override;
     long receive_now(int fd, void* to, std::size_t bytes) noexcept override;
     long send_now(int fd, const void* from, std::size_t bytes) noexcept override;
     long receive_message_now(int fd, msghdr& into, bool full_length) noexcept override;
     long send_message_now(int fd, const msghdr& what) noexcept override;
+    long receive_messages_now(int fd, mmsghdr* into, unsigned most) noexcept override;
+    long send_messages_now(int fd, mmsghdr* what, unsigned count) noexcept override;
 
     // What testing_network.hpp offers.
     void cut(const address& at);
@@ -81,6 +85,9 @@ private:
     };
 
     void changed(stream_end& end) override;
+    void changed(simulated_socket& socket) override { try_waiting(socket); }
+    bool is_cut(const address& a, const address& b) const noexcept override;
+    simulated_socket* for_datagrams(int fd) const noexcept;
     void try_waiting(simulated_socket& at);
     void try_each(std::deque<simulated_request*>& waiting);
     bool attempt(simulated_request& request);
@@ -97,12 +104,12 @@ private:
     void connect_ends(const wish& one, int error);
     void refuse_queued(simulated_socket& listener);
 
-    bool is_cut(const address& a, const address& b) const noexcept;
     template <class Act>
     void for_connections(const address& at, const char* done, Act act);
 
     driver& owner_;
     simulated_sockets sockets_;
+    simulated_datagrams datagrams_{*this, sockets_};
     std::deque<simulated_connection> connections_;  // all there were: events refer to them
     std::deque<simulated_request> requests_;        // never freed: a canceller may look at one
     std::vector<simulated_request*> free_;

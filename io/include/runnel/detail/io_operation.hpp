@@ -35,6 +35,8 @@ class stopping_operation;
 
 namespace runnel::detail {
 
+class socket_calls;
+
 /// What takes an operation back, beside its context. Lives in the awaiting frame.
 struct io_alarms {
     timer_node* limit = nullptr;             // of a with_timeout: its `when` is in nanoseconds from now
@@ -60,6 +62,8 @@ protected:
     io_action action_;
     bool try_first_ = false;  // step 3
     bool alone_ = true;       // no second operation in this lane: check()
+    /// Step 3 in the operation's own words, and of its own count: what was moved, or -errno.
+    long (*now_)(io_operation& self, socket_calls& calls) noexcept = nullptr;
 
 private:
     /// Step 3: how much a plain call has moved, or -errno.
