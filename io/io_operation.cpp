@@ -27,6 +27,7 @@ kernel_wait wait_of(io_kind kind) noexcept {
             return kernel_wait::until_readable;
         case io_kind::receive:
         case io_kind::receive_message:
+        case io_kind::datagram:
         case io_kind::lease:
             break;
     }
@@ -46,6 +47,7 @@ const char* name_of(io_kind kind) noexcept {
             return "poll";
         case io_kind::receive:
         case io_kind::receive_message:
+        case io_kind::datagram:
         case io_kind::lease:
             break;
     }
@@ -87,10 +89,14 @@ bool io_operation::nothing_to_move() const noexcept {
 
 /// Step 3. False: it would have to wait, for the rest perhaps.
 bool io_operation::try_now() noexcept {
-    const long moved = move_now();
+    const long moved = now_ != nullptr ? now_(*this, current_io()) : move_now();
     if ((moved == -EAGAIN || moved == -EINTR) && may_wait_) return false;
     if (moved < 0) {
         action_.error = static_cast<int>(-moved);
+        return true;
+    }
+    if (now_ != nullptr) {
+        action_.moved = static_cast<std::size_t>(moved);
         return true;
     }
     action_.advance(static_cast<std::size_t>(moved));

@@ -10,6 +10,8 @@
 
 #include <runnel/detail/pieces.hpp>
 
+#include "absorb.hpp"
+
 namespace runnel::detail {
 
 namespace {
@@ -69,8 +71,11 @@ bool receive_message(io_action& what) noexcept {
 }
 
 bool send_message(io_action& what) noexcept {
-    const long answer = answer_of(
-        [&] { return sendmsg(what.fd, static_cast<const msghdr*>(what.data), MSG_DONTWAIT | MSG_NOSIGNAL); });
+    const auto call = [&] {
+        return sendmsg(what.fd, static_cast<const msghdr*>(what.data), MSG_DONTWAIT | MSG_NOSIGNAL);
+    };
+    long answer = answer_of(call);
+    while (answer < 0 && absorb(what, static_cast<int>(-answer))) answer = answer_of(call);
     if (would_wait(answer)) return false;
     if (answer > 0) what.advance(static_cast<std::size_t>(answer));
     return end(what, answer);
@@ -82,6 +87,14 @@ bool send_pieces(io_action& what) noexcept {
     if (would_wait(answer)) return false;
     if (answer > 0) what.advance(static_cast<std::size_t>(answer));
     return answer < 0 ? end(what, answer) : !what.whole || what.bytes == 0;
+}
+
+bool await_datagram(io_action& what) noexcept {
+    const auto look = [&] { return recv(what.fd, nullptr, 0, MSG_DONTWAIT | MSG_PEEK); };
+    long answer = answer_of(look);
+    while (answer < 0 && absorb(what, static_cast<int>(-answer))) answer = answer_of(look);
+    if (would_wait(answer)) return reads_no_more(what.fd);
+    return end(what, answer);
 }
 
 /// On Linux a connect that a signal has interrupted goes on, as one that does not wait does.
@@ -125,6 +138,7 @@ bool begin_action(io_action& what) noexcept {
             return send_pieces(what);
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
+        case io_kind::datagram:  // was looked for a moment ago
             return false;
     }
     return false;
@@ -144,6 +158,8 @@ bool go_on_with(io_action& what) noexcept {
             return send_message(what);
         case io_kind::send_pieces:
             return send_pieces(what);
+        case io_kind::datagram:
+            return await_datagram(what);
         case io_kind::lease:
         case io_kind::readability:
             return true;

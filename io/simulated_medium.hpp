@@ -22,6 +22,7 @@
 namespace runnel::detail {
 
 class stream_end;
+struct simulated_socket;
 
 class simulated_medium {
 public:
@@ -56,7 +57,8 @@ public:
         refused,
         accepted,
         closed,
-        done
+        done,
+        lost
     };
     /// To the connection or socket `number`; goes into the hash (W2).
     void note(what kind, std::uint64_t number, std::uint64_t amount) noexcept {
@@ -69,6 +71,10 @@ public:
 
     /// Somebody who waits at this end of a connection may find that he can go on.
     virtual void changed(stream_end& end) = 0;
+    /// The same of a socket for datagrams.
+    virtual void changed(simulated_socket& socket) = 0;
+    /// Does nothing pass between these two?
+    virtual bool is_cut(const address& a, const address& b) const noexcept = 0;
 
 protected:
     ~simulated_medium() = default;

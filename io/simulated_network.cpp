@@ -139,6 +139,7 @@ void simulated_network::try_each(std::deque<simulated_request*>& waiting) {
 /// False: it has to wait.
 bool simulated_network::attempt(simulated_request& request) {
     io_action& action = *request.action;
+    if (request.on->datagrams != nullptr) return datagrams_.attempt(*request.on, action);
     if (action.kind == io_kind::readability) return readable_now(action.fd);
     if (is_message(action.kind)) {
         action.error = EOPNOTSUPP;  // streams only
@@ -227,9 +228,10 @@ address unbound(socket_family family) noexcept {
 int simulated_network::open(socket_kind kind, socket_family family) noexcept {
     check(kind == socket_kind::stream || family != socket_family::local,
           "simulation: Unix datagram sockets are not played there; Unix streams and UDP are");
-    if (kind != socket_kind::stream) return -EPROTONOSUPPORT;
-    const simulated_socket* made = sockets_.open(unbound(family));
-    return made != nullptr ? made->fd : -EMFILE;
+    simulated_socket* made = sockets_.open(unbound(family));
+    if (made == nullptr) return -EMFILE;
+    if (kind == socket_kind::datagram) datagrams_.open(*made);
+    return made->fd;
 }
 
 int simulated_network::set(int fd, socket_option which, int value) noexcept {
@@ -237,7 +239,7 @@ int simulated_network::set(int fd, socket_option which, int value) noexcept {
     if (socket == nullptr) return -EBADF;
     if (which == socket_option::reuse_address) socket->reuse_address = value != 0;
     if (which == socket_option::reuse_port) socket->reuse_port = value != 0;
-    return 0;
+    return socket->datagrams != nullptr ? datagrams_.set(*socket, which, value) : 0;
 }
 
 /// What it does not play it does not know.
@@ -254,8 +256,10 @@ int simulated_network::bind(int fd, native_address to) noexcept {
     return is_local(socket->local) ? bind_local(*socket, to) : sockets_.bind(*socket, from_native(to));
 }
 
-int simulated_network::connect_now(int fd, native_address) noexcept {
-    return sockets_.find(fd) == nullptr ? -EBADF : -EOPNOTSUPP;
+int simulated_network::connect_now(int fd, native_address to) noexcept {
+    simulated_socket* socket = sockets_.find(fd);
+    if (socket == nullptr) return -EBADF;
+    return socket->datagrams != nullptr ? datagrams_.connect(*socket, from_native(to)) : -EOPNOTSUPP;
 }
 
 int simulated_network::listen(int fd, int backlog) noexcept {
@@ -273,6 +277,8 @@ int simulated_network::local(int fd, native_address_room& out) noexcept {
 int simulated_network::peer(int fd, native_address_room& out) noexcept {
     const simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
+    if (socket->datagrams != nullptr)
+        return socket->datagrams->peer ? give(out, *socket->datagrams->peer) : -ENOTCONN;
     if (socket->is != simulated_socket::connected) return -ENOTCONN;
     if (socket->stream->dead() && !is_local(socket->local)) return -ENOTCONN;
     return give(out, socket->stream->peer);
@@ -281,7 +287,7 @@ int simulated_network::peer(int fd, native_address_room& out) noexcept {
 int simulated_network::shut_down(int fd, int how) noexcept {
     simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
-    if (socket->is == simulated_socket::listening) {
+    if (socket->is == simulated_socket::listening || socket->datagrams != nullptr) {
         if (how == SHUT_WR) return -ENOTCONN;
         socket->shut = true;
         try_waiting(*socket);
@@ -297,6 +303,7 @@ int simulated_network::close(int fd) noexcept {
     if (socket == nullptr) return -EBADF;
     assert(socket->in.empty() && socket->out.empty() && "M1");
     refuse_queued(*socket);
+    if (socket->datagrams != nullptr) datagrams_.close(*socket);
     if (stream_end* stream = socket->stream; stream != nullptr) {
         stream->holder = nullptr;
         if (socket->is == simulated_socket::connecting) stream->abort(false);
@@ -331,13 +338,43 @@ long simulated_network::send_now(int fd, const void* from, std::size_t bytes) no
     return socket->is == simulated_socket::connected ? socket->stream->send(from, bytes) : -EPIPE;
 }
 
-long simulated_network::receive_message_now(int fd, msghdr&, bool) noexcept {
-    return sockets_.find(fd) == nullptr ? -EBADF : -EOPNOTSUPP;
+simulated_socket* simulated_network::for_datagrams(int fd) const noexcept {
+    simulated_socket* socket = sockets_.find(fd);
+    return socket != nullptr && socket->datagrams != nullptr ? socket : nullptr;
+}
+
+int simulated_network::set_membership(int fd, native_address group, unsigned, bool joined) noexcept {
+    simulated_socket* socket = for_datagrams(fd);
+    return socket != nullptr ? datagrams_.set_membership(*socket, from_native(group), joined) : -ENOTSOCK;
+}
+
+long simulated_network::receive_message_now(int fd, msghdr& into, bool full_length) noexcept {
+    simulated_socket* socket = for_datagrams(fd);
+    return socket != nullptr ? datagrams_.receive(*socket, into, full_length) : -EOPNOTSUPP;
 }
 
 long simulated_network::send_message_now(int fd, const msghdr& message) noexcept {
     simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
+    if (socket->datagrams != nullptr) return datagrams_.send(*socket, message);
     return socket->is == simulated_socket::connected ? send_each(*socket->stream, message) : -EPIPE;
+}
+
+long simulated_network::receive_messages_now(int fd, mmsghdr* into, unsigned most) noexcept {
+    for (unsigned i = 0; i < most; ++i) {
+        const long length = receive_message_now(fd, into[i].msg_hdr, true);
+        if (length < 0) return i > 0 ? static_cast<long>(i) : length;
+        into[i].msg_len = static_cast<unsigned>(length);
+    }
+    return most;
+}
+
+long simulated_network::send_messages_now(int fd, mmsghdr* messages, unsigned count) noexcept {
+    for (unsigned i = 0; i < count; ++i) {
+        const long length = send_message_now(fd, messages[i].msg_hdr);
+        if (length < 0) return i > 0 ? static_cast<long>(i) : length;
+        messages[i].msg_len = static_cast<unsigned>(length);
+    }
+    return count;
 }
 }

@@ -25,6 +25,7 @@
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/simulated_world.hpp>
 
+#include "simulated_datagrams.hpp"
 #include "simulated_medium.hpp"
 #include "simulated_names.hpp"
 #include "simulated_sockets.hpp"
@@ -62,6 +63,7 @@ public:
     int open_pair(socket_kind kind, int (&both)[2]) noexcept override;
     int credentials(int fd, peer_credentials& out) noexcept override;
     int shut_down(int fd, int how) noexcept override;
+    int set_membership(int fd, native_address group, unsigned interface, bool joined) noexcept override;
     int close(int fd) noexcept override;
     long receive_now(int fd, void* to, std::size_t bytes) noexcept override;
     long send_now(int fd, const void* from, std::size_t bytes) noexcept override;
@@ -69,6 +71,8 @@ public:
     int accept_now(int fd) noexcept override;
     long receive_message_now(int fd, msghdr& into, bool full_length) noexcept override;
     long send_message_now(int fd, const msghdr& what) noexcept override;
+    long receive_messages_now(int fd, mmsghdr* into, unsigned most) noexcept override;
+    long send_messages_now(int fd, mmsghdr* what, unsigned count) noexcept override;
 
     int find_file(native_address at, file_id& out) noexcept override;
     int look_for_socket(native_address at) noexcept override;
@@ -92,6 +96,9 @@ private:
     };
 
     void changed(stream_end& end) override;
+    void changed(simulated_socket& socket) override { try_waiting(socket); }
+    bool is_cut(const address& a, const address& b) const noexcept override;
+    simulated_socket* for_datagrams(int fd) const noexcept;
     void try_waiting(simulated_socket& at);
     void try_each(std::deque<simulated_request*>& waiting);
     bool attempt(simulated_request& request);
@@ -117,14 +124,13 @@ private:
     simulated_connection& connect_at_once(simulated_socket& one, simulated_socket& other);
     std::string text_of(const address& a) const override;
     int give(native_address_room& out, const address& a) const noexcept;
-
-    bool is_cut(const address& a, const address& b) const noexcept;
     template <class Act>
     void for_connections(const address& at, const char* done, Act act);
 
     driver& owner_;
     simulated_sockets sockets_;
     simulated_names names_;
+    simulated_datagrams datagrams_{*this, sockets_};
     std::deque<simulated_connection> connections_;  // all there were: events refer to them
     std::deque<simulated_request> requests_;        // never freed: a canceller may look at one
     std::vector<simulated_request*> free_;

@@ -76,6 +76,7 @@ void simulated_sockets::close(simulated_socket& socket) noexcept {
 bool simulated_sockets::in_the_way(const simulated_socket& other, const simulated_socket& mine,
                                    const address& at) const noexcept {
     if (&other == &mine || !other.bound || other.local.port() != at.port()) return false;
+    if ((other.datagrams == nullptr) != (mine.datagrams == nullptr)) return false;  // ports of their own
     if (!meets(other.local, at) && !meets(at, other.local)) return false;
     if (other.reuse_port && mine.reuse_port) return false;
     return !(other.reuse_address && mine.reuse_address && !other.listens());
@@ -143,5 +144,16 @@ std::vector<simulated_socket*> simulated_sockets::listeners(const address& at) c
         (same_host(each->local, at) ? exact : every).push_back(each.get());
     }
     return exact.empty() ? every : exact;
+}
+
+std::vector<simulated_socket*> simulated_sockets::takers(const address& to, bool of_many) const {
+    std::vector<simulated_socket*> all;
+    for (const auto& each : table_) {
+        if (each == nullptr || each->datagrams == nullptr || !each->bound || each->shut) continue;
+        const bool at_port = each->local.port() == to.port() && is_every_host(each->local);
+        if (meets(each->local, to) || meets(each->local, as_seen_by(each->local, to)) || (of_many && at_port))
+            all.push_back(each.get());
+    }
+    return all;
 }
 }

@@ -25,6 +25,8 @@
 
 namespace runnel::detail {
 
+struct datagram_box;
+
 /// An operation, from prepare() to its completion.
 struct simulated_request : io_request {
     io_action* action = nullptr;
@@ -44,10 +46,11 @@ struct simulated_socket {
     bool reuse_port = false;
     bool shut = false;  // a listener that takes no more
     address local;
-    stream_end* stream = nullptr;            // once it is connecting
-    std::size_t backlog = 0;                 // listener: how many may wait in
-    std::deque<stream_end*> to_accept;       // these
-    std::deque<simulated_request*> in, out;  // operations that wait
+    stream_end* stream = nullptr;             // once it is connecting
+    std::size_t backlog = 0;                  // listener: how many may wait in
+    std::deque<stream_end*> to_accept;        // these
+    std::deque<simulated_request*> in, out;   // operations that wait
+    std::shared_ptr<datagram_box> datagrams;  // null: it is one for streams
 
     bool listens() const noexcept { return is == listening && !shut; }
 };
@@ -74,6 +77,8 @@ public:
     bool is_bound(const address& name) const noexcept;
     /// Those that take connections to this address; all or none are at exactly this host.
     std::vector<simulated_socket*> listeners(const address& at) const;
+    /// Those that may take datagrams for this address; `of_many`: it is a group's, or everybody's.
+    std::vector<simulated_socket*> takers(const address& to, bool of_many) const;
 
 private:
     bool in_the_way(const simulated_socket& other, const simulated_socket& mine,

@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -58,8 +60,43 @@ struct option_name {
     int level, name;
 };
 
+option_name datagram_option(socket_option which, bool is_ipv6) noexcept {
+    switch (which) {
+        case socket_option::broadcast:
+            return {SOL_SOCKET, SO_BROADCAST};
+        case socket_option::v6only:
+            return {IPPROTO_IPV6, IPV6_V6ONLY};
+        case socket_option::segment:
+            return {SOL_UDP, UDP_SEGMENT};
+        case socket_option::coalesce:
+            return {SOL_UDP, UDP_GRO};
+        case socket_option::hop_limit:
+            return is_ipv6 ? option_name{IPPROTO_IPV6, IPV6_UNICAST_HOPS} : option_name{IPPROTO_IP, IP_TTL};
+        case socket_option::multicast_loop:
+            return is_ipv6 ? option_name{IPPROTO_IPV6, IPV6_MULTICAST_LOOP}
+                           : option_name{IPPROTO_IP, IP_MULTICAST_LOOP};
+        case socket_option::multicast_hops:
+            return is_ipv6 ? option_name{IPPROTO_IPV6, IPV6_MULTICAST_HOPS}
+                           : option_name{IPPROTO_IP, IP_MULTICAST_TTL};
+        case socket_option::multicast_all:
+            return is_ipv6 ? option_name{IPPROTO_IPV6, IPV6_MULTICAST_ALL}
+                           : option_name{IPPROTO_IP, IP_MULTICAST_ALL};
+        case socket_option::multicast_interface:
+            return is_ipv6 ? option_name{IPPROTO_IPV6, IPV6_MULTICAST_IF}
+                           : option_name{IPPROTO_IP, IP_MULTICAST_IF};
+        default:
+            return {-1, -1};
+    }
+}
+
+bool is_ipv6(int fd) noexcept {
+    int family = 0;
+    socklen_t bytes = sizeof family;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &bytes) == 0 && family == AF_INET6;
+}
+
 /// Those that are one number, on or off too.
-option_name name_of(socket_option which) noexcept {
+option_name name_of(socket_option which, int fd) noexcept {
     switch (which) {
         case socket_option::nodelay:
             return {IPPROTO_TCP, TCP_NODELAY};
@@ -79,11 +116,9 @@ option_name name_of(socket_option which) noexcept {
             return {SOL_SOCKET, SO_SNDBUF};
         case socket_option::receive_buffer:
             return {SOL_SOCKET, SO_RCVBUF};
-        case socket_option::linger:
-        case socket_option::non_blocking:
-            break;
+        default:
+            return datagram_option(which, is_ipv6(fd));
     }
-    return {-1, -1};
 }
 
 int set_linger(int fd, int seconds) noexcept {
@@ -99,6 +134,13 @@ int get_linger(int fd, int& seconds) noexcept {
     const int status = or_error(getsockopt(fd, SOL_SOCKET, SO_LINGER, &value, &bytes));
     if (status >= 0) seconds = value.l_onoff != 0 ? value.l_linger : -1;
     return status;
+}
+
+int set_multicast_interface(int fd, int number) noexcept {
+    if (is_ipv6(fd)) return or_error(setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &number, sizeof number));
+    ip_mreqn value{};
+    value.imr_ifindex = number;
+    return or_error(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &value, sizeof value));
 }
 
 int set_non_blocking(int fd, bool on) noexcept {
@@ -128,7 +170,8 @@ int socket_calls::open(socket_kind kind, socket_family family) noexcept {
 int socket_calls::set(int fd, socket_option which, int value) noexcept {
     if (which == socket_option::linger) return set_linger(fd, value);
     if (which == socket_option::non_blocking) return set_non_blocking(fd, value != 0);
-    const option_name option = name_of(which);
+    if (which == socket_option::multicast_interface) return set_multicast_interface(fd, value);
+    const option_name option = name_of(which, fd);
     return or_error(setsockopt(fd, option.level, option.name, &value, sizeof value));
 }
 
@@ -139,7 +182,7 @@ int socket_calls::get(int fd, socket_option which, int& value) noexcept {
         if (flags >= 0) value = (flags & O_NONBLOCK) != 0 ? 1 : 0;
         return flags;
     }
-    const option_name option = name_of(which);
+    const option_name option = name_of(which, fd);
     socklen_t bytes = sizeof value;
     return or_error(getsockopt(fd, option.level, option.name, &value, &bytes));
 }
@@ -195,6 +238,31 @@ long socket_calls::receive_message_now(int fd, msghdr& into, bool full_length) n
 
 long socket_calls::send_message_now(int fd, const msghdr& what) noexcept {
     return or_error(sendmsg(fd, &what, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+long socket_calls::receive_messages_now(int fd, mmsghdr* into, unsigned most) noexcept {
+    return or_error(recvmmsg(fd, into, most, MSG_DONTWAIT | MSG_TRUNC, nullptr));
+}
+
+long socket_calls::send_messages_now(int fd, mmsghdr* what, unsigned count) noexcept {
+    return or_error(sendmmsg(fd, what, count, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+int socket_calls::set_membership(int fd, native_address group, unsigned interface, bool joined) noexcept {
+    sockaddr_storage to{};
+    std::memcpy(&to, group.data, std::min(group.bytes, sizeof to));
+    if (to.ss_family == AF_INET) {
+        ip_mreqn value{};
+        value.imr_multiaddr = reinterpret_cast<const sockaddr_in&>(to).sin_addr;
+        value.imr_ifindex = static_cast<int>(interface);
+        const int name = joined ? IP_ADD_MEMBERSHIP : IP_DROP_MEMBERSHIP;
+        return or_error(setsockopt(fd, IPPROTO_IP, name, &value, sizeof value));
+    }
+    ipv6_mreq value{};
+    value.ipv6mr_multiaddr = reinterpret_cast<const sockaddr_in6&>(to).sin6_addr;
+    value.ipv6mr_interface = interface;
+    const int name = joined ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP;
+    return or_error(setsockopt(fd, IPPROTO_IPV6, name, &value, sizeof value));
 }
 
 socket_calls& current_sockets() noexcept {

@@ -12,6 +12,7 @@
 
 #include <runnel/detail/wait.hpp>
 
+#include "absorb.hpp"
 #include "kick.hpp"
 #include "uring_request.hpp"
 
@@ -344,7 +345,8 @@ unsigned uring_driver::settle(io_slot& slot, int status, unsigned flags) noexcep
     if (closing_) return finish(slot);
     io_action& action = *slot.action;
     // ECANCELED unasked: the thread that submitted it, a helper perhaps, has ended.
-    const bool disturbed = status == -ECANCELED || status == -EINTR;
+    const bool disturbed =
+        status == -ECANCELED || status == -EINTR || (status < 0 && absorb(action, -status));
     const bool over = status >= 0 ? note_success(action, status, flags) : !disturbed;
     if (!over && !slot.taken_back) {
         delay(slot);

@@ -51,6 +51,9 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
         case io_kind::send_pieces:
             fill_send(request, what, *static_cast<pieces*>(what.data));
             break;
+        case io_kind::datagram:  // not a poll: an error would end that one
+            io_uring_prep_recv(&request, what.fd, nullptr, 0, MSG_PEEK);
+            break;
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
             io_uring_prep_poll_add(&request, what.fd, POLLIN | POLLRDHUP);

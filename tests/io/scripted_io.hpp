@@ -43,12 +43,13 @@ public:
     int refusals = 1'000'000;          // so many times
     int accepts = 0;                   // how often it was asked for a connection
     std::function<void()> on_prepare;  // done once, when the next operation is prepared
-    int next_owner = -1;               // what gets the next number that is closed, at that very moment
+    std::deque<int> answers;  // errnos, 0: the system's own, of the next plain calls that send messages
+    int next_owner = -1;      // what gets the next number that is closed, at that very moment
 
-    /// Ends what waits, without a result: there is something to read.
-    void complete_all() {
+    /// Ends what waits, without a result: there is something to read, or this error.
+    void complete_all(int error = 0) {
         for (request& each : requests_)
-            if (each.waits && each.task != nullptr) complete(each, 0, 0);
+            if (each.waits && each.task != nullptr) complete(each, 0, error);
     }
 
     // --- The driver ---
@@ -116,12 +117,28 @@ public:
         if (refuse_accepts != 0 && refusals-- > 0) return -refuse_accepts;
         return io_backend::accept_now(fd);
     }
+    long send_message_now(int fd, const msghdr& what) noexcept override {
+        const int answer = next_answer();
+        return answer != 0 ? -answer : io_backend::send_message_now(fd, what);
+    }
+    long send_messages_now(int fd, mmsghdr* what, unsigned count) noexcept override {
+        const int answer = next_answer();
+        return answer != 0 ? -answer : io_backend::send_messages_now(fd, what, count);
+    }
+
     int close(int fd) noexcept override {
         const int heir = std::exchange(next_owner, -1);
         return heir < 0 ? io_backend::close(fd) : dup2(heir, fd);
     }
 
 private:
+    int next_answer() noexcept {
+        if (answers.empty()) return 0;
+        const int answer = answers.front();
+        answers.pop_front();
+        return answer;
+    }
+
     struct request : rn::detail::io_request {
         rn::detail::io_action* action = nullptr;
         rn::detail::task_block* task = nullptr;

@@ -15,7 +15,11 @@
 
 namespace runnel {
 
-/// Movable, at least one byte long (until moved from). Threads: an ordinary value; may die on any.
+namespace detail {
+struct make_chunk;
+}
+
+/// Movable; of a stream at least one byte long (until moved from). Threads: an ordinary value; may die on any.
 class [[nodiscard]] chunk {
 public:
     using value_type = std::byte;
@@ -47,6 +51,7 @@ public:
 private:
     friend class receive_operation;
     friend class receive_case;
+    friend struct detail::make_chunk;
     chunk(std::byte* leased, std::size_t size) noexcept : data_(leased), size_(size) {}
 
     std::byte* data_;

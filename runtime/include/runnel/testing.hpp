@@ -83,6 +83,10 @@ public:
     network& resets(std::uint32_t one_in) noexcept { return resets_ = one_in, *this; }
     /// One in n connects is refused although somebody listens. Default 0: none.
     network& refusals(std::uint32_t one_in) noexcept { return refusals_ = one_in, *this; }
+    /// Of the datagrams one in n never arrives, or arrives twice, or is overtaken by others. Default 0: none.
+    network& datagram_loss(std::uint32_t one_in) noexcept { return loss_ = one_in, *this; }
+    network& datagram_duplicates(std::uint32_t one_in) noexcept { return duplicates_ = one_in, *this; }
+    network& datagram_reordering(std::uint32_t one_in) noexcept { return reordering_ = one_in, *this; }
 
     std::chrono::nanoseconds latency_min() const noexcept { return latency_min_; }
     std::chrono::nanoseconds latency_max() const noexcept { return latency_max_; }
@@ -92,6 +96,9 @@ public:
     std::uint32_t descriptors() const noexcept { return descriptors_; }
     std::uint32_t resets() const noexcept { return resets_; }
     std::uint32_t refusals() const noexcept { return refusals_; }
+    std::uint32_t datagram_loss() const noexcept { return loss_; }
+    std::uint32_t datagram_duplicates() const noexcept { return duplicates_; }
+    std::uint32_t datagram_reordering() const noexcept { return reordering_; }
 
 private:
     std::chrono::nanoseconds latency_min_{0};
@@ -101,6 +108,9 @@ private:
     std::uint32_t descriptors_ = 1024;
     std::uint32_t resets_ = 0;
     std::uint32_t refusals_ = 0;
+    std::uint32_t loss_ = 0;
+    std::uint32_t duplicates_ = 0;
+    std::uint32_t reordering_ = 0;
     bool short_transfers_ = true;
 };
 

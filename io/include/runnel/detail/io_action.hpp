@@ -20,7 +20,8 @@ enum class io_kind : unsigned char {
     readability,      // until data, the end of the stream or an error can be read
     receive_message,  // one message, into what the msghdr at `data` names; descriptors in it are closed on exec
     send_message,     // one message, of the msghdr at `data`; never raises SIGPIPE
-    send_pieces       // as send, of the `pieces` at `data` (detail/pieces.hpp)
+    send_pieces,      // as send, of the `pieces` at `data` (detail/pieces.hpp)
+    datagram          // until receive_message_now() will find one: it is looked at, and stays there
 };
 
 /// Is `data` where a msghdr is, rather than bytes? Then `bytes` means nothing, and a message may have none.
@@ -30,9 +31,11 @@ constexpr bool is_message(io_kind kind) noexcept {
 
 struct io_action {
     io_kind kind;
-    bool whole = false;        // send, send_pieces: complete when all is sent, or nothing more can be
-    bool will_wait = false;    // receive, receive_message: there was nothing left a moment ago
-    bool full_length = false;  // receive_message: of a datagram cut short, `moved` is the length that it had
+    bool whole = false;         // send, send_pieces: complete when all is sent, or nothing more can be
+    bool will_wait = false;     // receive, receive_message: there was nothing left a moment ago
+    bool full_length = false;   // receive_message: of a datagram cut short, `moved` is the length that it had
+    bool has_absorbed = false;  // send_message: see absorb.hpp
+    std::size_t* absorbed = nullptr;  // send_message, datagram: counts what is absorbed; null: nothing is
     int fd = -1;
     void* data = nullptr;   // written to by receive, only read by the others
     std::size_t bytes = 0;  // at `data`; what was moved is taken off both

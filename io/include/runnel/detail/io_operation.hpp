@@ -31,6 +31,8 @@
 
 namespace runnel::detail {
 
+class socket_calls;
+
 template <class Op>
 class timed_operation;
 
@@ -54,6 +56,8 @@ protected:
     bool try_first_ = false;  // step 3
     bool may_wait_ = true;    // else step 3, tried first, is all: resource_unavailable_try_again
     bool alone_ = true;       // no second operation in this lane: check()
+    /// Step 3 in the operation's own words, and of its own count: what was moved, or -errno.
+    long (*now_)(io_operation& self, socket_calls& calls) noexcept = nullptr;
 
 private:
     /// Step 3: how much a plain call has moved, or -errno.

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 
+struct mmsghdr;
 struct msghdr;
 
 namespace runnel {
@@ -31,7 +32,16 @@ enum class socket_option : unsigned char {
     linger,       // seconds; -1: off
     send_buffer,  // bytes; the system takes twice as much, and says so
     receive_buffer,
-    non_blocking
+    non_blocking,
+    broadcast,
+    v6only,
+    hop_limit,
+    multicast_loop,
+    multicast_hops,
+    multicast_interface,  // by its number
+    multicast_all,        // what is sent to groups that others have joined
+    segment,              // bytes of each datagram that the kernel makes of one
+    coalesce              // it may make one of several
 };
 
 /// An address of any family in the system's form, which lives somewhere else.
@@ -87,6 +97,11 @@ public:
     /// The same of one message (see io_kind::receive_message). `full_length`: of a datagram cut short, all of it.
     virtual long receive_message_now(int fd, msghdr& into, bool full_length) noexcept;
     virtual long send_message_now(int fd, const msghdr& what) noexcept;
+    /// The same of several, each with its full length: how many, at least one.
+    virtual long receive_messages_now(int fd, mmsghdr* into, unsigned most) noexcept;
+    virtual long send_messages_now(int fd, mmsghdr* what, unsigned count) noexcept;
+    /// Joins a group at an interface, by its number, or leaves it.
+    virtual int set_membership(int fd, native_address group, unsigned interface, bool joined) noexcept;
 
     // The files that Unix sockets are; see detail/socket_file.hpp. `at` is a path.
     /// -ENOTSOCK when it is another kind of file.
