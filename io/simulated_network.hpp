@@ -26,6 +26,7 @@
 #include <runnel/detail/simulated_world.hpp>
 
 #include "simulated_medium.hpp"
+#include "simulated_names.hpp"
 #include "simulated_sockets.hpp"
 #include "simulated_stream.hpp"
 
@@ -72,6 +73,7 @@ public:
     void heal(const address& at);
     void reset_all(const address& at);
     void vanish(const address& at);
+    simulated_names& names() noexcept { return names_; }
 
 private:
     /// A connect under way.
@@ -113,6 +115,7 @@ private:
     std::deque<simulated_request> requests_;        // never freed: a canceller may look at one
     std::vector<simulated_request*> free_;
     std::vector<address> cuts_;
+    simulated_names names_;
     std::size_t in_flight_ = 0;
 };
 }
