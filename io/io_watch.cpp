@@ -72,6 +72,15 @@ bool io_watch::end(int number) noexcept {
     return kept;
 }
 
+void io_watch::interrupt() noexcept {
+    claimed_tasks woken;
+    {
+        const std::lock_guard guard(lock);
+        woken.claim_all(waiting);
+    }
+    woken.finish_all();
+}
+
 void io_watch::ref() noexcept {
     const std::lock_guard guard(lock);
     ++refs_;
@@ -135,8 +144,8 @@ namespace {
 /// False: that runtime stops.
 bool start_in_runtime(runtime_core& core, task<> what) {
     const auto frame = task_access::frame_of(what);
-    const start_request request = request_for<void>(frame, task_kind::spawned, nullptr,
-                                                    std::source_location::current(), false);
+    const start_request request =
+        request_for<void>(frame, task_kind::spawned, nullptr, std::source_location::current(), false);
     if (start_in(core, nullptr, request) == nullptr) return false;
     (void)task_access::release(std::move(what));
     return true;

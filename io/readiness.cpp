@@ -74,11 +74,12 @@ void readiness_case::stand_at_watch() noexcept {
 }
 
 bool readiness_case::try_now(late_wake&) noexcept {
-    return ready_ || (watch_ != nullptr && watch_->has_ended());
+    return ready_ || (watch_ != nullptr && watch_->has_ended()) || on_->late(lane::in);
 }
 
 void readiness_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
-    check(watch_ != nullptr, "socket: a task waits for it, in a runtime; a plain thread can only try_select()");
+    check(watch_ != nullptr,
+          "socket: a task waits for it, in a runtime; a plain thread can only try_select()");
     const wait_node* const first = watch_->waiting.front();
     check(first == nullptr || first->task == &task, "socket: two tasks wait to read it at the same time");
     waited_ = true;
@@ -98,13 +99,15 @@ namespace runnel {
 namespace {
 std::error_code reason(long status) noexcept {
     if (status == -EBADF) return errc::closed;
+    if (status == -ETIME) return errc::timed_out;  // of its deadline: begin() below says so
     return {static_cast<int>(-status), std::system_category()};
 }
 }
 
 result<std::size_t> read_case::complete(unsigned) noexcept {
     if (to_.empty()) return std::size_t{0};
-    const long moved = make([this](auto& calls, int fd) { return calls.receive_now(fd, to_.data(), to_.size()); });
+    const long moved =
+        make([this](auto& calls, int fd) { return calls.receive_now(fd, to_.data(), to_.size()); });
     if (moved < 0) return reason(moved);
     drained_ = static_cast<std::size_t>(moved) < to_.size();
     if (moved == 0) return errc::end_of_stream;

@@ -28,7 +28,7 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
             break;
         case io_kind::send:
             io_uring_prep_send(&request, what.fd, what.data, length(what),
-                               MSG_NOSIGNAL | (what.whole ? MSG_WAITALL : 0));
+                               MSG_NOSIGNAL | (what.whole && what.watched_by == nullptr ? MSG_WAITALL : 0));
             break;
         case io_kind::receive_message:
             io_uring_prep_recvmsg(&request, what.fd, static_cast<msghdr*>(what.data),

@@ -25,6 +25,7 @@
 
 #include "address.hpp"
 #include "chunk.hpp"
+#include "deadlines.hpp"
 #include "detail/accepting.hpp"
 #include "detail/descriptor.hpp"
 #include "detail/io_operation.hpp"
@@ -140,10 +141,10 @@ public:
     result_type complete(transfer done) noexcept { return done; }
 };
 
-/// One TCP connection; move-only. The destructor closes it.
+/// One TCP connection; move-only. The destructor closes it. Its deadlines and idle timeout: deadlines.hpp.
 /// Threads  an ordinary object, used by one reading and one writing task at a time; it is not moved or
 ///          destroyed while they wait: check(). close() and shutdown_write() may come from any task.
-class tcp_stream {
+class tcp_stream : public stream_deadlines<tcp_stream> {
 public:
     /// Connects to `to`, or to what address::parse() makes of the text.
     /// Returns       the stream; connection_refused, timed_out (by the system) and the like; invalid_argument.
@@ -204,6 +205,7 @@ public:
 private:
     friend class connect_operation;
     friend class accept_operation;
+    friend class stream_deadlines<tcp_stream>;
     explicit tcp_stream(detail::descriptor&& socket) noexcept : socket_(std::move(socket)) {}
 
     detail::descriptor socket_;

@@ -3,7 +3,7 @@
 // It lives in the awaiting frame, with the answer, so nothing is allocated.
 //
 //   1  the context is cancelled: refused, before anything is tried;
-//   2  enter the socket's lane; it is closed: errc::closed;
+//   2  enter the socket's lane; it is closed: errc::closed; its deadline has passed: timed_out;
 //   3  when it is likely to succeed at once, try it by a plain call: done, without a suspension;
 //   4  take a request, arm, arm the time limit if there is one, and start it. Nothing is touched then;
 //   5  the back end has written the answer and completed the wait: disarm the limit, leave the lane, and
@@ -70,7 +70,7 @@ private:
     std::error_code reason();
 
     lane lane_;
-    bool entered_ = false;
+    entry entered_ = entry::closed;
     progress progress_ = progress::made;
 };
 
@@ -82,9 +82,7 @@ public:
     await_io& operator=(const await_io&) = delete;
 
     bool await_ready() const noexcept { return false; }
-    bool await_suspend(std::coroutine_handle<> awaiter) noexcept {
-        return op_.suspend(awaiter, nullptr);
-    }
+    bool await_suspend(std::coroutine_handle<> awaiter) noexcept { return op_.suspend(awaiter, nullptr); }
     typename Op::result_type await_resume() { return op_.complete(op_.outcome(nullptr)); }
 
 private:

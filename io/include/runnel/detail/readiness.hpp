@@ -44,8 +44,11 @@ protected:
     template <class Call>
     long make(Call call) noexcept {
         if (error_ != 0) return -error_;
-        if (!on_->enter(lane::in, true)) return -EBADF;
+        const entry how = on_->begin(lane::in, true);
+        if (how < entry::in) return how == entry::late ? -ETIME : -EBADF;
         const long made = call(current_sockets(), on_->fd());
+        if (how == entry::watched && made > 0)
+            note_progress(*on_->timing_if_any(), static_cast<std::size_t>(made));
         trace(made);
         on_->leave(lane::in);
         return made;
@@ -61,7 +64,7 @@ private:
     bool primed_ = false;
     bool ready_ = false;  // there is something, or the wait makes no sense: try it
     bool waited_ = false;
-    int error_ = 0;       // of the watch
+    int error_ = 0;  // of the watch
 };
 
 /// `Self` has complete() and is made of the operation that it stands for.
