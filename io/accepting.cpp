@@ -14,6 +14,9 @@
 #include <runnel/detail/tracing.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/detail/worker_local.hpp>
+#include <runnel/unix_address.hpp>
+
+#include "call_socket.hpp"
 
 namespace runnel::detail {
 
@@ -199,8 +202,22 @@ result<descriptor> accept_cases::answered() noexcept {
     return std::error_code(-made, std::system_category());
 }
 
-void watch_listener(descriptor& listener, std::string name, std::source_location made_at) {
-    listener.adopt(new accept_watch(std::move(name), made_at));
+namespace {
+std::string name_of(descriptor& on) {
+    native_address_room found;
+    const int status = call(on, [&](socket_calls& calls, int fd) { return calls.local(fd, found); });
+    if (status < 0) return "a closed listener";
+    if (family_of(found) == socket_family::local) return to_string(to_address<unix_address>(found));
+    return to_string(to_address<address>(found));
+}
+}
+
+void watch_listener(descriptor& listener, std::source_location made_at) {
+    listener.adopt(new accept_watch(name_of(listener), made_at));
+}
+
+void label_listener(descriptor& listener, literal text) noexcept {
+    if (io_watch* const watch = listener.watch()) watch->made.set_label(text);
 }
 
 std::size_t accept_pauses_of(const descriptor& listener) noexcept {

@@ -5,6 +5,7 @@
 
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/operation.hpp>
+#include <runnel/detail/pieces.hpp>
 #include <runnel/detail/tracing.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/result.hpp>
@@ -20,6 +21,7 @@ kernel_wait wait_of(io_kind kind) noexcept {
             return kernel_wait::to_connect;
         case io_kind::send:
         case io_kind::send_message:
+        case io_kind::send_pieces:
             return kernel_wait::to_send;
         case io_kind::readability:
             return kernel_wait::until_readable;
@@ -38,6 +40,7 @@ const char* name_of(io_kind kind) noexcept {
             return "connect";
         case io_kind::send:
         case io_kind::send_message:
+        case io_kind::send_pieces:
             return "send";
         case io_kind::readability:
             return "poll";
@@ -80,13 +83,15 @@ bool io_operation::suspend(std::coroutine_handle<> awaiter, timer_node* limit) n
 
 /// The kernel would wait for the first byte even so.
 bool io_operation::nothing_to_move() const noexcept {
-    return action_.bytes == 0 && (action_.kind == io_kind::receive || action_.kind == io_kind::send);
+    const io_kind kind = action_.kind;
+    return action_.bytes == 0 &&
+           (kind == io_kind::receive || kind == io_kind::send || kind == io_kind::send_pieces);
 }
 
 /// Step 3. False: it would have to wait, for the rest perhaps.
 bool io_operation::try_now() noexcept {
     const long moved = move_now();
-    if (moved == -EAGAIN || moved == -EINTR) return false;
+    if ((moved == -EAGAIN || moved == -EINTR) && may_wait_) return false;
     if (moved < 0) {
         action_.error = static_cast<int>(-moved);
         return true;
@@ -101,6 +106,8 @@ long io_operation::move_now() noexcept {
             return current_io().send_now(action_.fd, action_.data, action_.bytes);
         case io_kind::send_message:
             return current_io().send_message_now(action_.fd, *static_cast<const msghdr*>(action_.data));
+        case io_kind::send_pieces:
+            return current_io().send_message_now(action_.fd, static_cast<pieces*>(action_.data)->message());
         case io_kind::receive_message:
             return current_io().receive_message_now(action_.fd, *static_cast<msghdr*>(action_.data),
                                                     action_.full_length);

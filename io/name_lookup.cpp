@@ -50,8 +50,8 @@ std::error_code lookup_error(int status, int system) noexcept {
 result<addresses> look_up(look_up_function ask, const name_query& what, const permit&) { return ask(what); }
 
 /// Step 4.
-task<result<addresses>> resolve_simulated(simulated_names& names, name_query what) {
-    const simulated_names::entry found = names.look_up(what);
+task<result<addresses>> resolve_simulated(simulated_hosts& names, name_query what) {
+    const simulated_hosts::entry found = names.look_up(what);
     if (found.delay > 0) {
         const auto waited = co_await sleep_for(std::chrono::nanoseconds(found.delay));
         if (!waited) co_return waited.error();
@@ -97,7 +97,7 @@ task<result<addresses>> name_lookups::resolve(name_query what) {
     if (number) co_return addresses(1, *number);
     if (number.error() != resolve_errc::not_found) co_return number.error();
     if (simulated_world* world = current_world())  // there is no other world
-        co_return co_await resolve_simulated(static_cast<simulated_network&>(*world).names(),
+        co_return co_await resolve_simulated(static_cast<simulated_network&>(*world).hosts(),
                                              std::move(what));
     auto place = co_await places_.acquire();
     if (!place) co_return place.error();

@@ -2,10 +2,13 @@
 #include "plain_action.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
+
+#include <runnel/detail/pieces.hpp>
 
 namespace runnel::detail {
 
@@ -33,6 +36,12 @@ void set_blocking(int fd, bool on) noexcept {
     const int flags = fcntl(fd, F_GETFL);
     const int wanted = on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
     if (flags >= 0 && flags != wanted) fcntl(fd, F_SETFL, wanted);
+}
+
+/// A datagram socket that is shut down says only that there is nothing (now).
+bool reads_no_more(int fd) noexcept {
+    pollfd socket{fd, POLLRDHUP, 0};
+    return poll(&socket, 1, 0) > 0 && (socket.revents & (POLLRDHUP | POLLHUP | POLLNVAL)) != 0;
 }
 
 bool receive(io_action& what) noexcept {
@@ -67,6 +76,14 @@ bool send_message(io_action& what) noexcept {
     return end(what, answer);
 }
 
+bool send_pieces(io_action& what) noexcept {
+    const msghdr& message = static_cast<pieces*>(what.data)->message();
+    const long answer = answer_of([&] { return sendmsg(what.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); });
+    if (would_wait(answer)) return false;
+    if (answer > 0) what.advance(static_cast<std::size_t>(answer));
+    return answer < 0 ? end(what, answer) : !what.whole || what.bytes == 0;
+}
+
 /// On Linux a connect that a signal has interrupted goes on, as one that does not wait does.
 bool begin_connect(io_action& what) noexcept {
     set_blocking(what.fd, false);
@@ -88,7 +105,8 @@ bool end_connect(io_action& what) noexcept {
 }
 
 bool goes_out(io_kind kind) noexcept {
-    return kind == io_kind::send || kind == io_kind::send_message || kind == io_kind::connect;
+    return kind == io_kind::send || kind == io_kind::send_message || kind == io_kind::send_pieces ||
+           kind == io_kind::connect;
 }
 
 bool begin_action(io_action& what) noexcept {
@@ -103,6 +121,8 @@ bool begin_action(io_action& what) noexcept {
             return !what.will_wait && receive_message(what);
         case io_kind::send_message:
             return send_message(what);
+        case io_kind::send_pieces:
+            return send_pieces(what);
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
             return false;
@@ -119,9 +139,11 @@ bool go_on_with(io_action& what) noexcept {
         case io_kind::send:
             return send(what);
         case io_kind::receive_message:
-            return receive_message(what);
+            return receive_message(what) || reads_no_more(what.fd);
         case io_kind::send_message:
             return send_message(what);
+        case io_kind::send_pieces:
+            return send_pieces(what);
         case io_kind::lease:
         case io_kind::readability:
             return true;

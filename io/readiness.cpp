@@ -7,7 +7,7 @@
 #include <runnel/detail/tracing.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/detail/worker_local.hpp>
-#include <runnel/tcp.hpp>
+#include <runnel/byte_stream.hpp>
 
 namespace runnel::detail {
 

@@ -21,6 +21,7 @@ constexpr nanoseconds_t connect_time = 127 * second;  // tcp_syn_retries = 6
 int simulated_network::begin_connect(simulated_request& request, simulated_socket& socket) {
     if (socket.is == simulated_socket::connected) return -EISCONN;
     if (socket.is != simulated_socket::fresh) return -EINVAL;
+    if (is_local(socket.local)) return begin_local_connect(request, socket);
     address to;
     to.assign(request.action->data, request.action->bytes);
     to = destination(to);
@@ -72,7 +73,7 @@ void simulated_network::queue(const wish& one, simulated_socket& listener) {
     simulated_socket& socket = *one.request->on;
     socket.stream = &made.near;
     made.near.holder = &socket;
-    const nanoseconds_t known = now() + latency();
+    const nanoseconds_t known = now() + made.latency();
     made.far.send_not_before(known);
     at(known, [this, one, &made] {
         if (!made.passable()) at(now() + connect_time, [this, one] { connect_ends(one, ETIMEDOUT); });
@@ -91,7 +92,7 @@ void simulated_network::connect_ends(const wish& one, int error) {
     note(error != 0 ? what::refused : what::connected, one.from.port(), static_cast<std::uint64_t>(error));
     if (keeps_log()) {
         const char* how = error == 0 ? "connected" : error == ECONNREFUSED ? "refused" : "given up";
-        log(to_string(one.from) + " -> " + to_string(one.to) + ": " + how);
+        log(text_of(one.from) + " -> " + text_of(one.to) + ": " + how);
     }
     simulated_socket& socket = *one.request->on;
     std::erase(socket.out, one.request);
@@ -160,11 +161,11 @@ void vanish(const address& at) { network_here().vanish(at); }
 
 void set_name(std::string_view name, std::vector<address> addresses, std::chrono::nanoseconds delay) {
     if (addresses.empty()) return set_name_error(name, make_error_code(resolve_errc::no_address), delay);
-    network_here().names().set(name, {std::move(addresses), delay.count()});
+    network_here().hosts().set(name, {std::move(addresses), delay.count()});
 }
 void set_name_error(std::string_view name, std::error_code why, std::chrono::nanoseconds delay) {
     detail::check(static_cast<bool>(why), "testing: a name fails with an error, not with none");
-    network_here().names().set(name, {why, delay.count()});
+    network_here().hosts().set(name, {why, delay.count()});
 }
-void forget_name(std::string_view name) { network_here().names().forget(name); }
+void forget_name(std::string_view name) { network_here().hosts().forget(name); }
 }

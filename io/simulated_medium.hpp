@@ -12,9 +12,10 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <string_view>
+#include <string>
 #include <utility>
 
+#include <runnel/address.hpp>
 #include <runnel/detail/simulated_world.hpp>
 #include <runnel/testing.hpp>
 
@@ -63,6 +64,8 @@ public:
     }
     bool keeps_log() const noexcept { return by_.keeps_log(); }
     void log(const std::string& line) noexcept { by_.log_event(line); }
+
+    virtual std::string text_of(const address& a) const = 0;
 
     /// Somebody who waits at this end of a connection may find that he can go on.
     virtual void changed(stream_end& end) = 0;

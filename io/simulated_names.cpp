@@ -1,55 +1,86 @@
-// See simulated_names.hpp, and runnel/testing_network.hpp for what a test may set.
+// See simulated_names.hpp.
 #include "simulated_names.hpp"
 
-#include <algorithm>
+#include <sys/socket.h>
 
-#include <runnel/resolve.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include <runnel/detail/check.hpp>
 
 namespace runnel::detail {
 
 namespace {
-
-std::string in_lower_case(std::string_view name) {
-    std::string lower(name);
-    std::transform(lower.begin(), lower.end(), lower.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    return lower;
+unix_address from_native(native_address a) noexcept {
+    unix_address made;
+    made.assign(a.data, a.bytes);
+    return made;
 }
 
-result<std::uint16_t> port_of(std::string_view service) noexcept {
-    if (service == "http") return std::uint16_t{80};
-    if (service == "https") return std::uint16_t{443};
-    if (service == "domain") return std::uint16_t{53};
-    const result<std::uint16_t> port = port_in_digits(service);
-    if (!port) return make_error_code(resolve_errc::unknown_service);
-    return port;
+bool is_unix(native_address a) noexcept {
+    sa_family_t family = AF_UNSPEC;
+    if (a.bytes >= sizeof family) std::memcpy(&family, a.data, sizeof family);
+    return family == AF_UNIX;
 }
 }
 
-simulated_names::simulated_names() {
-    addresses both{address::loopback_ipv6(0), address::loopback_ipv4(0)};
-    set("localhost", entry(std::move(both), 0));
+bool is_local(const address& a) noexcept { return is_unix({a.native(), sizeof(sa_family_t)}); }
+
+address unnamed_local() noexcept {
+    const sa_family_t family = AF_UNIX;
+    address made;
+    made.assign(&family, sizeof family);
+    return made;
 }
 
-void simulated_names::set(std::string_view name, entry what) {
-    names_.insert_or_assign(in_lower_case(name), std::move(what));
+const simulated_names::entry* simulated_names::look_up(const unix_address& name) const noexcept {
+    const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                    [&](const entry& each) { return each.there && each.name == name; });
+    return found != entries_.end() ? &*found : nullptr;
 }
 
-void simulated_names::forget(std::string_view name) { names_.erase(in_lower_case(name)); }
-
-simulated_names::entry simulated_names::look_up(const name_query& what) const {
-    const result<std::uint16_t> port = port_of(what.service);
-    if (!port) return entry(port.error(), 0);
-    const auto known = names_.find(in_lower_case(what.name));
-    if (known == names_.end()) {
-        // An address in digits whose service was not: the system would know it, too.
-        const result<address> digits = in_digits(name_query(what.name, std::to_string(*port)));
-        if (digits) return entry(addresses(1, *digits), 0);
-        return entry(make_error_code(resolve_errc::not_found), 0);
+int simulated_names::bind(native_address to, address& made) {
+    if (!is_unix(to)) return -EINVAL;
+    check(entries_.size() < 65535, "simulation: more than 65,535 Unix addresses were bound");
+    unix_address name = from_native(to);
+    if (name.is_unnamed()) {
+        char chosen[8];
+        std::snprintf(chosen, sizeof chosen, "%05zx", entries_.size());
+        name = unix_address::abstract(chosen).value();
     }
-    entry found = known->second;
-    if (found.answer)
-        for (address& each : *found.answer) each = each.with_port(*port);
-    return found;
+    if (look_up(name) != nullptr) return -EADDRINUSE;
+    entries_.push_back({name, true});
+    made = unnamed_local().with_port(static_cast<std::uint16_t>(entries_.size()));
+    return 0;
+}
+
+int simulated_names::find(native_address to, address& found) const {
+    if (!is_unix(to)) return -EINVAL;
+    const unix_address name = from_native(to);
+    if (name.is_unnamed()) return -EINVAL;
+    const entry* there = look_up(name);
+    if (there == nullptr) return name.is_abstract() ? -ECONNREFUSED : -ENOENT;
+    found = unnamed_local().with_port(static_cast<std::uint16_t>(there - entries_.data() + 1));
+    return 0;
+}
+
+int simulated_names::remove(native_address path) {
+    address found;
+    if (const int status = find(path, found); status < 0) return status;
+    entries_[found.port() - 1U].there = false;
+    return 0;
+}
+
+/// Rule 2.
+void simulated_names::leave(const address& bound) noexcept {
+    if (bound.port() == 0) return;
+    entry& left = entries_[bound.port() - 1U];
+    if (left.name.is_abstract()) left.there = false;
+}
+
+unix_address simulated_names::name_of(const address& a) const {
+    return a.port() != 0 ? entries_[a.port() - 1U].name : unix_address();
 }
 }

@@ -1,35 +1,45 @@
-// simulated_names: what resolve() finds in a simulation: a table that the test fills, and never the system.
+// simulated_names: the Unix addresses of a simulated machine.
 //
-// "localhost" is there from the beginning; services are the few that a program may name without a machine around it.
-// What a name has when it is asked for counts, not what it has when the delay is over: so does a resolver's cache.
+// Inside the simulation every address is an `address`. A Unix one is of the system's family for them, with a number in
+// the place of the port, and the names are here: so what goes by port and host (who listens there, is it taken) needs
+// no second form.
+//
+//   1  each bind gets a new number, as each file gets an inode: who binds a name that was removed gets another;
+//   2  a path outlives its socket, and then nobody listens there; an abstract name goes with its socket;
+//   3  number 0 is unnamed.
+//
+// There are no directories, and no permissions: a path is a name.
 #pragma once
 
-#include <map>
 #include <string>
-#include <string_view>
+#include <vector>
 
-#include <runnel/detail/driver.hpp>
-
-#include "name_lookup.hpp"
+#include <runnel/address.hpp>
+#include <runnel/detail/socket_calls.hpp>
+#include <runnel/unix_address.hpp>
 
 namespace runnel::detail {
 
+bool is_local(const address& a) noexcept;
+address unnamed_local() noexcept;
+
 class simulated_names {
 public:
-    struct entry {
-        entry(result<addresses> a, nanoseconds_t d) : answer(std::move(a)), delay(d) {}
-        result<addresses> answer;
-        nanoseconds_t delay;
-    };
+    // As the system's calls: 0, or -errno.
+    int bind(native_address to, address& made);
+    int find(native_address to, address& found) const;
+    int remove(native_address path);
+    /// The socket that was bound to it is closed.
+    void leave(const address& bound) noexcept;
 
-    simulated_names();
-    void set(std::string_view name, entry what);
-    void forget(std::string_view name);
-
-    /// The answer, with the port of the service, and how long it takes.
-    entry look_up(const name_query& what) const;
+    unix_address name_of(const address& a) const;
 
 private:
-    std::map<std::string, entry, std::less<>> names_;  // in lower case
+    struct entry {
+        unix_address name;
+        bool there;
+    };
+    const entry* look_up(const unix_address& name) const noexcept;
+    std::vector<entry> entries_;  // number n is at n - 1
 };
 }

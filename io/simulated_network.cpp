@@ -8,8 +8,13 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <span>
 
+#include <runnel/detail/check.hpp>
+#include <runnel/detail/pieces.hpp>
 #include <runnel/detail/wait.hpp>
+
+#include "plain_action.hpp"
 
 namespace runnel::detail {
 
@@ -74,7 +79,7 @@ void simulated_network::start(io_request& request) noexcept {
     } else if (attempt(started)) {
         return end(started, started.action->error);
     }
-    (kind == io_kind::connect || kind == io_kind::send ? socket->out : socket->in).push_back(&started);
+    (goes_out(kind) ? socket->out : socket->in).push_back(&started);
 }
 
 /// Step 3.
@@ -144,7 +149,7 @@ bool simulated_network::attempt(simulated_request& request) {
         action.error = ENOTCONN;
         return true;
     }
-    if (action.kind == io_kind::send) return attempt_send(request);
+    if (action.kind == io_kind::send || action.kind == io_kind::send_pieces) return attempt_send(request);
     if (action.kind != io_kind::receive) return stream->readable();
     const long moved = stream->receive(action.data, action.bytes);
     if (moved == -EAGAIN) return false;
@@ -173,10 +178,28 @@ int simulated_network::accept_at(simulated_socket& listener) {
     return made->fd;
 }
 
+namespace {
+/// As one write, which may end anywhere.
+long send_each(stream_end& to, const msghdr& message) {
+    check(message.msg_control == nullptr,
+          "simulation: descriptors cannot be passed there: they would be the system's");
+    long moved = 0;
+    for (const iovec& piece : std::span(message.msg_iov, message.msg_iovlen)) {
+        const long part = to.send(piece.iov_base, piece.iov_len);
+        if (part < 0) return moved > 0 ? moved : part;
+        moved += part;
+        if (static_cast<std::size_t>(part) < piece.iov_len) break;
+    }
+    return moved;
+}
+}
+
 bool simulated_network::attempt_send(simulated_request& request) {
     io_action& action = *request.action;
     do {
-        const long moved = request.on->stream->send(action.data, action.bytes);
+        const long moved = action.kind == io_kind::send
+                               ? request.on->stream->send(action.data, action.bytes)
+                               : send_each(*request.on->stream, static_cast<pieces*>(action.data)->message());
         if (moved == -EAGAIN) return false;
         if (moved < 0)
             action.error = static_cast<int>(-moved);
@@ -195,17 +218,17 @@ address from_native(native_address a) noexcept {
     return made;
 }
 
-int give(native_address_room& out, const address& a) noexcept {
-    out.bytes = a.native_bytes();
-    std::memcpy(out.data, a.native(), out.bytes);
-    return 0;
+address unbound(socket_family family) noexcept {
+    if (family == socket_family::local) return unnamed_local();
+    return family == socket_family::ipv4 ? address::any_ipv4(0) : address::any_ipv6(0);
 }
 }
 
 int simulated_network::open(socket_kind kind, socket_family family) noexcept {
-    if (kind != socket_kind::stream || family == socket_family::local) return -EPROTONOSUPPORT;
-    const bool four = family == socket_family::ipv4;
-    const simulated_socket* made = sockets_.open(four ? address::any_ipv4(0) : address::any_ipv6(0));
+    check(kind == socket_kind::stream || family != socket_family::local,
+          "simulation: Unix datagram sockets are not played there; Unix streams and UDP are");
+    if (kind != socket_kind::stream) return -EPROTONOSUPPORT;
+    const simulated_socket* made = sockets_.open(unbound(family));
     return made != nullptr ? made->fd : -EMFILE;
 }
 
@@ -218,13 +241,17 @@ int simulated_network::set(int fd, socket_option which, int value) noexcept {
 }
 
 /// What it does not play it does not know.
-int simulated_network::get(int fd, socket_option, int&) noexcept {
-    return sockets_.find(fd) == nullptr ? -EBADF : -ENOPROTOOPT;
+int simulated_network::get(int fd, socket_option which, int& value) noexcept {
+    if (sockets_.find(fd) == nullptr) return -EBADF;
+    if (which != socket_option::send_buffer && which != socket_option::receive_buffer) return -ENOPROTOOPT;
+    value = static_cast<int>(how().buffer());
+    return 0;
 }
 
 int simulated_network::bind(int fd, native_address to) noexcept {
     simulated_socket* socket = sockets_.find(fd);
-    return socket != nullptr ? sockets_.bind(*socket, from_native(to)) : -EBADF;
+    if (socket == nullptr) return -EBADF;
+    return is_local(socket->local) ? bind_local(*socket, to) : sockets_.bind(*socket, from_native(to));
 }
 
 int simulated_network::connect_now(int fd, native_address) noexcept {
@@ -246,7 +273,8 @@ int simulated_network::local(int fd, native_address_room& out) noexcept {
 int simulated_network::peer(int fd, native_address_room& out) noexcept {
     const simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
-    if (socket->is != simulated_socket::connected || socket->stream->dead()) return -ENOTCONN;
+    if (socket->is != simulated_socket::connected) return -ENOTCONN;
+    if (socket->stream->dead() && !is_local(socket->local)) return -ENOTCONN;
     return give(out, socket->stream->peer);
 }
 
@@ -274,6 +302,7 @@ int simulated_network::close(int fd) noexcept {
         if (socket->is == simulated_socket::connecting) stream->abort(false);
         stream->close();
     }
+    if (socket->owns_name) names_.leave(socket->local);
     sockets_.close(*socket);
     return 0;
 }
@@ -306,7 +335,9 @@ long simulated_network::receive_message_now(int fd, msghdr&, bool) noexcept {
     return sockets_.find(fd) == nullptr ? -EBADF : -EOPNOTSUPP;
 }
 
-long simulated_network::send_message_now(int fd, const msghdr&) noexcept {
-    return sockets_.find(fd) == nullptr ? -EBADF : -EOPNOTSUPP;
+long simulated_network::send_message_now(int fd, const msghdr& message) noexcept {
+    simulated_socket* socket = sockets_.find(fd);
+    if (socket == nullptr) return -EBADF;
+    return socket->is == simulated_socket::connected ? send_each(*socket->stream, message) : -EPIPE;
 }
 }

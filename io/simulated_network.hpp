@@ -25,6 +25,7 @@
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/simulated_world.hpp>
 
+#include "simulated_hosts.hpp"
 #include "simulated_medium.hpp"
 #include "simulated_names.hpp"
 #include "simulated_sockets.hpp"
@@ -59,6 +60,8 @@ public:
     int listen(int fd, int backlog) noexcept override;
     int local(int fd, native_address_room& out) noexcept override;
     int peer(int fd, native_address_room& out) noexcept override;
+    int open_pair(socket_kind kind, int (&both)[2]) noexcept override;
+    int credentials(int fd, peer_credentials& out) noexcept override;
     int shut_down(int fd, int how) noexcept override;
     int close(int fd) noexcept override;
     long receive_now(int fd, void* to, std::size_t bytes) noexcept override;
@@ -68,12 +71,17 @@ public:
     long receive_message_now(int fd, msghdr& into, bool full_length) noexcept override;
     long send_message_now(int fd, const msghdr& what) noexcept override;
 
+    int find_file(native_address at, file_id& out) noexcept override;
+    int look_for_socket(native_address at) noexcept override;
+    int set_file_mode(native_address at, unsigned mode) noexcept override;
+    int remove_file(native_address at) noexcept override;
+
     // What testing_network.hpp offers.
     void cut(const address& at);
     void heal(const address& at);
     void reset_all(const address& at);
     void vanish(const address& at);
-    simulated_names& names() noexcept { return names_; }
+    simulated_hosts& hosts() noexcept { return hosts_; }
 
 private:
     /// A connect under way.
@@ -105,17 +113,25 @@ private:
     void connect_ends(const wish& one, int error);
     void refuse_queued(simulated_socket& listener);
 
+    // Of Unix sockets: simulated_unix.cpp.
+    int bind_local(simulated_socket& socket, native_address to);
+    int begin_local_connect(simulated_request& request, simulated_socket& socket);
+    simulated_connection& connect_at_once(simulated_socket& one, simulated_socket& other);
+    std::string text_of(const address& a) const override;
+    int give(native_address_room& out, const address& a) const noexcept;
+
     bool is_cut(const address& a, const address& b) const noexcept;
     template <class Act>
     void for_connections(const address& at, const char* done, Act act);
 
     driver& owner_;
     simulated_sockets sockets_;
+    simulated_names names_;
     std::deque<simulated_connection> connections_;  // all there were: events refer to them
     std::deque<simulated_request> requests_;        // never freed: a canceller may look at one
     std::vector<simulated_request*> free_;
     std::vector<address> cuts_;
-    simulated_names names_;
+    simulated_hosts hosts_;
     std::size_t in_flight_ = 0;
 };
 }

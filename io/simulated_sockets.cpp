@@ -9,6 +9,8 @@
 
 #include <runnel/detail/check.hpp>
 
+#include "simulated_names.hpp"
+
 namespace runnel::detail {
 
 namespace {
@@ -22,7 +24,7 @@ bool same_host(const address& a, const address& b) noexcept { return a.with_port
 
 /// Is somebody who asks for `to` one for `at`? Rule 3.
 bool meets(const address& at, const address& to) noexcept {
-    if (at.port() != to.port()) return false;
+    if (at.port() != to.port() || is_local(at) != is_local(to)) return false;
     if (same_host(at, to)) return true;
     return is_every_host(at) && (at.is_ipv6() || to.is_ipv4());
 }
@@ -47,7 +49,7 @@ address as_seen_by(const address& by, const address& a) noexcept {
     return seen;
 }
 
-simulated_socket* simulated_sockets::open(const address& family_of) {
+simulated_socket* simulated_sockets::open(const address& unbound) {
     auto free = std::find(table_.begin(), table_.end(), nullptr);
     if (free == table_.end()) {
         if (table_.size() >= most_) return nullptr;
@@ -55,7 +57,7 @@ simulated_socket* simulated_sockets::open(const address& family_of) {
     }
     *free = std::make_unique<simulated_socket>();
     (*free)->fd = first_number + static_cast<int>(free - table_.begin());
-    (*free)->local = family_of.is_ipv4() ? address::any_ipv4(0) : address::any_ipv6(0);
+    (*free)->local = unbound;
     return free->get();
 }
 
@@ -107,6 +109,7 @@ int simulated_sockets::bind(simulated_socket& socket, const address& to) {
 
 int simulated_sockets::listen(simulated_socket& socket, std::size_t backlog) {
     if (socket.is == simulated_socket::connecting || socket.is == simulated_socket::connected) return -EINVAL;
+    if (!socket.bound && is_local(socket.local)) return -EINVAL;
     if (!socket.bound) {
         if (const int status = bind(socket, socket.local); status < 0) return status;
     }
@@ -124,6 +127,12 @@ int simulated_sockets::bind_for(simulated_socket& socket, const address& peer) {
     socket.local = peer.with_port(port);  // the network has that host too
     socket.bound = true;
     return 0;
+}
+
+bool simulated_sockets::is_bound(const address& name) const noexcept {
+    return std::any_of(table_.begin(), table_.end(), [&](const auto& each) {
+        return each != nullptr && each->owns_name && each->local == name;
+    });
 }
 
 std::vector<simulated_socket*> simulated_sockets::listeners(const address& at) const {

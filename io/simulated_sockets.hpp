@@ -39,6 +39,7 @@ struct simulated_socket {
     int fd = -1;
     state is = fresh;
     bool bound = false;
+    bool owns_name = false;  // a Unix socket that was bound, rather than accepted where another was
     bool reuse_address = false;
     bool reuse_port = false;
     bool shut = false;  // a listener that takes no more
@@ -58,7 +59,7 @@ public:
     explicit simulated_sockets(std::uint32_t most) noexcept : most_(most) {}
 
     /// Null when there are too many: EMFILE.
-    simulated_socket* open(const address& family_of);
+    simulated_socket* open(const address& unbound);
     /// Null when there is none with this number. Aborts when the number is the system's.
     simulated_socket* find(int fd) const noexcept;
     void close(simulated_socket& socket) noexcept;
@@ -69,6 +70,8 @@ public:
     /// Gives it an address to connect from, if it has none.
     int bind_for(simulated_socket& socket, const address& peer);
 
+    /// Is some socket bound to this name? (It listens, or not yet.)
+    bool is_bound(const address& name) const noexcept;
     /// Those that take connections to this address; all or none are at exactly this host.
     std::vector<simulated_socket*> listeners(const address& at) const;
 

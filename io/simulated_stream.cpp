@@ -24,12 +24,14 @@ nanoseconds_t line_time(std::size_t bytes, std::uint64_t bytes_per_second) noexc
 stream_end& stream_end::other() noexcept { return this == &of_.near ? of_.far : of_.near; }
 
 void stream_end::log(const std::string& text) const {
-    if (of_.medium.keeps_log()) of_.medium.log(to_string(peer) + " -> " + to_string(local) + ": " + text);
+    if (of_.medium.keeps_log())
+        of_.medium.log(of_.medium.text_of(peer) + " -> " + of_.medium.text_of(local) + ": " + text);
 }
 
 // --- Calls -----------------------------------------------------------------------------------------
 
 long stream_end::receive(void* to, std::size_t bytes) {
+    if (of_.local()) take_all();
     if (has_bytes()) {
         const std::size_t part = of_.medium.part_of(std::min(bytes, arrived_.size() - taken_));
         std::memcpy(to, arrived_.data() + taken_, part);
@@ -38,15 +40,19 @@ long stream_end::receive(void* to, std::size_t bytes) {
         other().acknowledge(part);
         return static_cast<long>(part);
     }
-    if (end_arrived_) return 0;
+    if (end_arrived_ && !of_.local()) return 0;  // else step 7
     if (error_ != 0) return -std::exchange(error_, 0);
-    if (read_shut_ || dead_) return 0;
+    if (end_arrived_ || read_shut_ || dead_) return 0;
     return -EAGAIN;
 }
 
-bool stream_end::readable() const noexcept { return has_bytes() || end_arrived_ || read_shut_ || dead_; }
+bool stream_end::readable() {
+    if (of_.local()) take_all();
+    return has_bytes() || end_arrived_ || read_shut_ || dead_;
+}
 
 long stream_end::send(const void* from, std::size_t bytes) {
+    if (of_.local() && (other().closed_ || other().read_shut_)) return -EPIPE;  // step 6
     if (error_ != 0) return -std::exchange(error_, 0);
     if (write_shut_ || dead_) return -EPIPE;
     simulated_medium& medium = of_.medium;
@@ -56,12 +62,17 @@ long stream_end::send(const void* from, std::size_t bytes) {
     const auto* first = static_cast<const std::byte*>(from);
     unread_ += part;
     transmit({0, segment::data, {first, first + part}});
-    if (medium.strikes(medium.how().resets())) of_.reset();
+    if (!of_.local() && medium.strikes(medium.how().resets())) of_.reset();
     return static_cast<long>(part);
 }
 
+bool stream_end::has_data_under_way() const noexcept {
+    return std::any_of(under_way_.begin(), under_way_.end(),
+                       [](const segment& each) { return each.kind == segment::data; });
+}
+
 int stream_end::finish_writing() {
-    if (dead_) return -ENOTCONN;
+    if (dead_) return of_.local() ? 0 : -ENOTCONN;
     if (!std::exchange(write_shut_, true)) transmit({0, segment::end, {}});
     of_.medium.changed(*this);
     return 0;
@@ -70,13 +81,15 @@ int stream_end::finish_writing() {
 void stream_end::stop_reading() {
     read_shut_ = true;
     of_.medium.changed(*this);
+    if (of_.local()) of_.medium.changed(other());  // step 6
 }
 
 void stream_end::close() {
     closed_ = true;
     of_.medium.note(what::closed, of_.number, this == &of_.near);
-    if (!dead_ && has_bytes())
-        abort(true);
+    const bool unread = has_bytes() || (of_.local() && other().has_data_under_way());  // step 5
+    if (!dead_ && unread)
+        abort(!of_.local());
     else if (!dead_)
         finish_writing();
     arrived_.clear();
@@ -95,13 +108,17 @@ void stream_end::send_reset() {
     if (!std::exchange(reset_sent_, true)) transmit({0, segment::reset, {}});
 }
 
-void stream_end::fail(int why) {
-    if (std::exchange(dead_, true)) return;
-    error_ = end_arrived_ ? EPIPE : why;
+bool stream_end::die(int why) {
+    if (std::exchange(dead_, true)) return false;
+    error_ = end_arrived_ && !of_.local() ? EPIPE : why;
     under_way_.clear();
     of_.medium.note(what::reset, of_.number, static_cast<std::uint64_t>(why));
     log(why == ETIMEDOUT ? "given up" : "a reset arrives");
-    of_.medium.changed(*this);
+    return true;
+}
+
+void stream_end::fail(int why) {
+    if (die(why)) of_.medium.changed(*this);
 }
 
 // --- The way ---------------------------------------------------------------------------------------
@@ -109,8 +126,9 @@ void stream_end::fail(int why) {
 void stream_end::transmit(segment sent) {
     if (of_.vanished_) return give_up_later();
     simulated_medium& medium = of_.medium;
-    line_free_ = std::max(line_free_, medium.now()) + line_time(sent.bytes.size(), medium.how().bandwidth());
-    last_arrival_ = std::max(last_arrival_, line_free_ + medium.latency());
+    const std::uint64_t bandwidth = of_.local() ? 0 : medium.how().bandwidth();
+    line_free_ = std::max(line_free_, medium.now()) + line_time(sent.bytes.size(), bandwidth);
+    last_arrival_ = std::max(last_arrival_, line_free_ + of_.latency());
     sent.arrival = last_arrival_;
     under_way_.push_back(std::move(sent));
     medium.at(last_arrival_, [this] { arrive(); });
@@ -118,28 +136,48 @@ void stream_end::transmit(segment sent) {
 }
 
 void stream_end::arrive() {
+    if (of_.local()) {
+        other().take_all();
+        return of_.medium.changed(other());  // it may have taken them already, and told nobody
+    }
     if (under_way_.empty() || under_way_.front().arrival > of_.medium.now() || !of_.passable())
         return;  // N2, N3
     segment front = std::move(under_way_.front());
     under_way_.pop_front();
-    other().take_in(std::move(front));
+    if (other().take_in(std::move(front))) of_.medium.changed(other());
 }
 
-void stream_end::take_in(segment in) {
+/// Step 5: what has been sent is here.
+void stream_end::take_all() {
+    while (!other().under_way_.empty()) {
+        segment front = std::move(other().under_way_.front());
+        other().under_way_.pop_front();
+        take_in(std::move(front));
+    }
+}
+
+/// May somebody who waits here go on?
+bool stream_end::take_in(segment in) {
     simulated_medium& medium = of_.medium;
-    if (in.kind == segment::reset) return fail(ECONNRESET);
-    if (dead_) return in.kind == segment::data ? send_reset() : void();
+    if (in.kind == segment::reset) return die(ECONNRESET);
+    if (dead_) {
+        if (in.kind == segment::data) send_reset();
+        return false;
+    }
     if (in.kind == segment::end) {
         end_arrived_ = true;
         medium.note(what::ended, of_.number, this == &of_.near);
         log("the end of the stream arrives");
-    } else {
-        medium.note(what::arrived, of_.number, in.bytes.size() << 1 | (this == &of_.near ? 1U : 0U));
-        log(std::to_string(in.bytes.size()) + " bytes arrive" + (closed_ ? " at a closed socket" : ""));
-        if (closed_) return abort(false);  // step 3
-        arrived_.insert(arrived_.end(), in.bytes.begin(), in.bytes.end());
+        return true;
     }
-    medium.changed(*this);
+    medium.note(what::arrived, of_.number, in.bytes.size() << 1 | (this == &of_.near ? 1U : 0U));
+    log(std::to_string(in.bytes.size()) + " bytes arrive" + (closed_ ? " at a closed socket" : ""));
+    if (closed_) {
+        abort(false);  // step 3
+        return false;
+    }
+    arrived_.insert(arrived_.end(), in.bytes.begin(), in.bytes.end());
+    return true;
 }
 
 void stream_end::acknowledge(std::size_t bytes) {

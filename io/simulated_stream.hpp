@@ -13,6 +13,10 @@
 //      under way may be lost;
 //   3  bytes that reach a closed end, or one that has failed, are answered by a reset;
 //   4  what stays unacknowledged for 924 s is given up: ETIMEDOUT.
+// Of Unix sockets, whose two ends are in one kernel:
+//   5  nothing is under way for any time, and nothing is lost: bytes for an end that closes count as unread there;
+//   6  who writes to an end that has closed, or reads no more, is told at once: EPIPE;
+//   7  a reset is told before the end of the stream, and leaves both ends their addresses.
 //
 //   N1  per direction bytes come in the order in which they were written, each at most once, and only a reset
 //       loses any;
@@ -35,6 +39,7 @@
 #include <runnel/address.hpp>
 
 #include "simulated_medium.hpp"
+#include "simulated_names.hpp"
 
 namespace runnel::detail {
 
@@ -52,7 +57,7 @@ public:
     long receive(void* to, std::size_t bytes);
     long send(const void* from, std::size_t bytes);
     /// Would receive() not wait?
-    bool readable() const noexcept;
+    bool readable();
     bool has_bytes() const noexcept { return taken_ < arrived_.size(); }
 
     int finish_writing();  // FIN after what was written
@@ -76,9 +81,12 @@ private:
     };
 
     stream_end& other() noexcept;
+    bool has_data_under_way() const noexcept;
     void transmit(segment what);
     void arrive();  // an event: the front segment, if its time has come
-    void take_in(segment what);
+    bool take_in(segment what);
+    void take_all();
+    bool die(int why);
     void send_reset();
     void acknowledge(std::size_t bytes);
     void send_anew();      // after a cut
@@ -116,7 +124,13 @@ public:
           far(*this, seen_as, seen_from),
           number(which),
           medium(in),
-          listener_(listener) {}
+          listener_(listener),
+          local_(is_local(from)) {}
+
+    /// Is it one of Unix sockets? What they do otherwise is in steps 5 to 7.
+    bool local() const noexcept { return local_; }
+    /// Of what is sent through it.
+    nanoseconds_t latency() noexcept { return local_ ? 0 : medium.latency(); }
 
     /// Does it have this address at one of its ends, or was it made through a listener that has?
     bool concerns(const address& at) const noexcept;
@@ -137,6 +151,7 @@ public:
 private:
     friend class stream_end;
     const address listener_;
+    const bool local_;
     bool cut_ = false;
     bool vanished_ = false;
     std::vector<std::function<void()>> waits_for_healing_;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include <runnel/address.hpp>
 #include <runnel/detail/check.hpp>
@@ -113,6 +114,13 @@ socket_family family_of(const address& a) noexcept {
     return a.is_ipv4() ? socket_family::ipv4 : socket_family::ipv6;
 }
 
+socket_family family_of(const native_address_room& written) noexcept {
+    sa_family_t family = AF_UNSPEC;
+    std::memcpy(&family, written.data, sizeof family);
+    if (family == AF_UNIX) return socket_family::local;
+    return family == AF_INET ? socket_family::ipv4 : socket_family::ipv6;
+}
+
 int socket_calls::open(socket_kind kind, socket_family family) noexcept {
     return or_error(socket(number_of(family), number_of(kind) | SOCK_CLOEXEC, 0));
 }
@@ -173,7 +181,12 @@ bool socket_calls::readable_now(int fd) noexcept {
 }
 
 int socket_calls::accept_now(int fd) noexcept {
-    return or_error(accept4(fd, nullptr, nullptr, SOCK_CLOEXEC));
+    const int status = or_error(accept4(fd, nullptr, nullptr, SOCK_CLOEXEC));
+    if (status != -EAGAIN) return status;
+    // A Unix listener that is shut down says only that there is nothing (now).
+    pollfd asked{fd, POLLRDHUP, 0};
+    const bool ends = poll(&asked, 1, 0) > 0 && (asked.revents & (POLLRDHUP | POLLHUP | POLLNVAL)) != 0;
+    return ends ? -EINVAL : -EAGAIN;
 }
 
 long socket_calls::receive_message_now(int fd, msghdr& into, bool full_length) noexcept {

@@ -351,7 +351,7 @@ unsigned uring_driver::settle(io_slot& slot, int status, unsigned flags) noexcep
         return 0;
     }
     if (status < 0)
-        action.error = -status;
+        action.error = disturbed ? ECANCELED : -status;
     else if (!over)
         action.error = ECANCELED;
     return finish(slot);

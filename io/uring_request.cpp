@@ -6,6 +6,10 @@
 
 #include <algorithm>
 
+#include <runnel/detail/pieces.hpp>
+
+#include "plain_action.hpp"
+
 namespace runnel::detail {
 
 namespace {
@@ -13,6 +17,12 @@ constexpr std::size_t bytes_max = std::size_t{1} << 30;  // the kernel moves les
 
 unsigned length(const io_action& what) noexcept {
     return static_cast<unsigned>(std::min(what.bytes, bytes_max));
+}
+
+/// Some kernels send what is attached again with the rest of a whole send: then we ask for the rest.
+void fill_send(io_uring_sqe& request, const io_action& what, pieces& left) noexcept {
+    const bool whole = what.whole && !left.has_attached() && what.watched_by == nullptr;
+    io_uring_prep_sendmsg(&request, what.fd, &left.message(), MSG_NOSIGNAL | (whole ? MSG_WAITALL : 0));
 }
 }
 
@@ -36,7 +46,10 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
             if (what.will_wait) request.ioprio |= IORING_RECVSEND_POLL_FIRST;
             break;
         case io_kind::send_message:
-            io_uring_prep_sendmsg(&request, what.fd, static_cast<const msghdr*>(what.data), MSG_NOSIGNAL);
+            io_uring_prep_poll_add(&request, what.fd, POLLOUT);  // see note_success()
+            break;
+        case io_kind::send_pieces:
+            fill_send(request, what, *static_cast<pieces*>(what.data));
             break;
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
@@ -52,6 +65,7 @@ bool note_success(io_action& what, int status, unsigned flags) noexcept {
             what.more = (flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
             return true;
         case io_kind::send:
+        case io_kind::send_pieces:
             what.advance(static_cast<std::size_t>(status));
             return !what.whole || what.bytes == 0;
         case io_kind::receive_message:
@@ -59,8 +73,9 @@ bool note_success(io_action& what, int status, unsigned flags) noexcept {
             what.advance(static_cast<std::size_t>(status));
             return true;
         case io_kind::send_message:
-            what.advance(static_cast<std::size_t>(status));
-            return true;
+            // A datagram that the kernel could not place at once it has taken from its buffer already, at least of a
+            // Unix socket, and a request that it tries again then sends one without bytes. So we only let it wait.
+            return go_on_with(what);
         default:
             return true;
     }

@@ -59,9 +59,9 @@ enum class strategy : unsigned char {
     fifo,     // nobody is interrupted, who became ready first goes first: what a plain run looks like
 };
 
-/// The network that simulated programs see: tcp_listener and tcp_stream, without any socket of the system.
-/// It has every address, so one program can play several machines. Each setter returns the object, each getter
-/// has the same name. What can be done to it while it runs is in testing_network.hpp.
+/// The network that simulated programs see: tcp_listener, unix_listener and their streams, without any socket of
+/// the system. It has every address, so one program can play several machines. Each setter returns the object,
+/// each getter has the same name. What can be done to it while it runs is in testing_network.hpp.
 class network {
 public:
     /// From when something is sent until it arrives; in each direction the order is kept. Drawn in eighths of

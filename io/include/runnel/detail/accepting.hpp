@@ -116,8 +116,9 @@ private:
     std::source_location at_;
 };
 
-/// Makes the watch of a socket that listens, before it is used. `name`: see there. Throws std::bad_alloc.
-void watch_listener(descriptor& listener, std::string name, std::source_location made_at);
+/// Makes the watch of a socket that listens, before it is used. Throws std::bad_alloc.
+void watch_listener(descriptor& listener, std::source_location made_at);
+void label_listener(descriptor& listener, literal text) noexcept;
 /// Of such a one.
 std::size_t accept_pauses_of(const descriptor& listener) noexcept;
 }

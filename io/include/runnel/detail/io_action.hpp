@@ -23,7 +23,8 @@ enum class io_kind : unsigned char {
     send,             // at least one byte; never raises SIGPIPE
     readability,      // until data, the end of the stream or an error can be read
     receive_message,  // one message, into what the msghdr at `data` names; descriptors in it are closed on exec
-    send_message      // one message, of the msghdr at `data`; never raises SIGPIPE
+    send_message,     // one message, of the msghdr at `data`; never raises SIGPIPE
+    send_pieces       // as send, of the `pieces` at `data` (detail/pieces.hpp)
 };
 
 /// Is `data` where a msghdr is, rather than bytes? Then `bytes` means nothing, and a message may have none.
@@ -33,7 +34,7 @@ constexpr bool is_message(io_kind kind) noexcept {
 
 struct io_action {
     io_kind kind;
-    bool whole = false;        // send: complete when all is sent, or nothing more can be
+    bool whole = false;        // send, send_pieces: complete when all is sent, or nothing more can be
     bool will_wait = false;    // receive, receive_message: there was nothing left a moment ago
     bool full_length = false;  // receive_message: of a datagram cut short, `moved` is the length that it had
     int fd = -1;
@@ -50,10 +51,12 @@ struct io_action {
         moved += by;
         if (watched_by != nullptr) [[unlikely]]
             note_progress(*watched_by, by);
+        if (kind == io_kind::send_pieces) return advance_pieces(by);
         if (is_message(kind)) return;
         data = static_cast<std::byte*>(data) + by;
         bytes -= by;
     }
+    void advance_pieces(std::size_t by) noexcept;
     void lend(std::byte* buffer, std::size_t size) noexcept {
         data = buffer;
         bytes = size;
@@ -61,6 +64,12 @@ struct io_action {
     /// Receive, lease: did it find less than there was room for?
     bool drained() const noexcept { return bytes > 0 && !more; }
 };
+
+inline io_action make_action(io_kind kind) noexcept {
+    io_action action{};
+    action.kind = kind;
+    return action;
+}
 
 class socket_calls;
 

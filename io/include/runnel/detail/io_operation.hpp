@@ -52,6 +52,7 @@ protected:
     descriptor* on_;
     io_action action_;
     bool try_first_ = false;  // step 3
+    bool may_wait_ = true;    // else step 3, tried first, is all: resource_unavailable_try_again
     bool alone_ = true;       // no second operation in this lane: check()
 
 private:

@@ -11,6 +11,8 @@ struct msghdr;
 
 namespace runnel {
 class address;
+class unix_address;
+class peer_credentials;
 }
 
 namespace runnel::detail {
@@ -45,8 +47,16 @@ struct native_address_room {
     native_address get() const noexcept { return {data, bytes}; }
 };
 
+/// What a file is, whatever its name.
+struct file_id {
+    unsigned long long device = 0, number = 0;
+    friend bool operator==(const file_id& a, const file_id& b) noexcept = default;
+};
+
 native_address native(const address& a) noexcept;
+native_address native(const unix_address& a) noexcept;
 socket_family family_of(const address& a) noexcept;
+socket_family family_of(const native_address_room& written) noexcept;
 
 class socket_calls {
 public:
@@ -61,6 +71,9 @@ public:
     virtual int listen(int fd, int backlog) noexcept;
     virtual int local(int fd, native_address_room& out) noexcept;
     virtual int peer(int fd, native_address_room& out) noexcept;
+    /// Of Unix sockets: two that are connected; who is at the other end.
+    virtual int open_pair(socket_kind kind, int (&both)[2]) noexcept;
+    virtual int credentials(int fd, peer_credentials& out) noexcept;
     virtual int shut_down(int fd, int how) noexcept;
     virtual int close(int fd) noexcept;
 
@@ -74,6 +87,14 @@ public:
     /// The same of one message (see io_kind::receive_message). `full_length`: of a datagram cut short, all of it.
     virtual long receive_message_now(int fd, msghdr& into, bool full_length) noexcept;
     virtual long send_message_now(int fd, const msghdr& what) noexcept;
+
+    // The files that Unix sockets are; see detail/socket_file.hpp. `at` is a path.
+    /// -ENOTSOCK when it is another kind of file.
+    virtual int find_file(native_address at, file_id& out) noexcept;
+    /// Is some socket bound to it? -ECONNREFUSED: none is. Nobody there notices.
+    virtual int look_for_socket(native_address at) noexcept;
+    virtual int set_file_mode(native_address at, unsigned mode) noexcept;
+    virtual int remove_file(native_address at) noexcept;
 
 protected:
     ~socket_calls() = default;
