@@ -1,5 +1,4 @@
 // The code of docs/servers.md, compiled and run.
-#include <runnel/buffered_reader.hpp>
 #include <runnel/connect.hpp>
 #include <runnel/context.hpp>
 #include <runnel/go.hpp>
@@ -59,9 +58,10 @@ rn::task<rn::result<std::string>> ask(std::string server) {
         co_return peer.error();
     }
     if (auto sent = co_await peer->write_all("hello"); !sent) co_return sent.error;
-    auto answer = co_await peer->recv();
-    if (!answer) co_return answer.error();
-    co_return std::string(answer->text());
+    if (auto done = peer->shutdown_write(); !done) co_return done.error();
+    std::string answer;
+    while (auto chunk = co_await peer->recv()) answer += chunk->text();
+    co_return answer;
 }
 
 rn::task<> a_lame_ipv6_costs_a_quarter_of_a_second() {
