@@ -5,6 +5,7 @@
 #include <runnel/stopping.hpp>
 #include <runnel/testing.hpp>
 #include <runnel/testing_network.hpp>
+#include <runnel/unix.hpp>
 
 #include <atomic>
 #include <optional>
@@ -434,4 +435,29 @@ TEST_CASE("serve: on sockets who does not end is cut off") {
         CHECK(end.value().cut_off.size() == 1);
     };
     run_on(2, story);
+}
+
+TEST_CASE("serve: a listener of Unix sockets is served in the same way") {
+    in_world([]() -> rn::task<> {
+        rn::unix_listener listener = rn::unix_listener::bind("@echo").value();
+        rn::server one(rn::serve_options().idle_timeout(10s));
+        const auto talk = [](rn::unix_stream& peer) -> rn::task<> {
+            while (auto chunk = co_await peer.recv())
+                if (!co_await peer.write_all(*chunk)) co_return;
+        };
+        auto serving = rn::go(
+            [](rn::server& of, rn::unix_listener on, auto what) -> rn::task<rn::serve_report> {
+                co_return co_await of.serve(std::move(on), what);
+            },
+            rn::borrow(one), std::move(listener), talk);
+        auto peer = co_await rn::unix_stream::connect("@echo");
+        const auto sent = co_await peer->write_all("hello");
+        const auto heard = co_await peer->recv();
+        testing::expect(sent && heard && heard->text() == "hello", "served");
+        const auto idle = co_await peer->recv();
+        testing::expect(idle.error() == rn::errc::end_of_stream, "ended when it is idle");
+        one.stop();
+        const auto end = co_await serving;
+        testing::expect(end.value().counts.accepted == 1, "one");
+    });
 }
