@@ -7,6 +7,7 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -168,41 +169,67 @@ public:
     Stream stream;
 };
 
-template <class Stream, class Handler>
-task<> talk_to(server_core* of, Handler& handler, Stream taken, served_place place) {
+/// The handler, called through this: so that the task of a connection depends on no closure's type (which g++ would
+/// warn of where that is one of a function).
+template <class Stream>
+class handler_of {
+public:
+    virtual task<> call(Stream& peer, const context& finish) = 0;
+
+protected:
+    ~handler_of() = default;
+};
+
+template <class Stream>
+task<> talk_to(server_core* of, handler_of<Stream>* handler, Stream taken, served_place place) {
     server_core& core = *of;
     [[maybe_unused]] const served_place held(std::move(place));
     served_stream<Stream> peer(core, std::move(taken));
     std::exception_ptr failure;
     try {
         peer.set_idle_timeout(options_of(core));
-        if constexpr (std::is_invocable_v<Handler&, Stream&, context>)
-            (void)co_await handler(peer.stream, finish_of(core));
-        else
-            (void)co_await handler(peer.stream);
+        co_await handler->call(peer.stream, finish_of(core));
     } catch (...) {
         failure = std::current_exception();
     }
     if (failure) note_failure(core, std::move(failure), peer);
 }
 
+/// Of an accept() that is an operation, or a task.
+template <class Accept>
+auto stream_from() {
+    if constexpr (requires { typename Accept::result_type; })
+        return std::type_identity<typename Accept::result_type::value_type>();
+    else
+        return std::type_identity<typename Accept::value_type::value_type>();
+}
+template <class Listener>
+using stream_of = typename decltype(stream_from<decltype(std::declval<Listener&>().accept())>())::type;
+
 template <class Listener, class Handler>
-class served_by final : public served {
+class served_by final : public served, private handler_of<stream_of<Listener>> {
 public:
+    using stream = stream_of<Listener>;
     served_by(server_core& core, Listener&& listener, Handler&& handler)
         : core_(core), listener_(std::move(listener)), handler_(std::move(handler)) {}
     task<result<>> next(task_set& connections, served_place place) override {
         auto accepted = co_await listener_.accept();
         if (!accepted) co_return accepted.error();
         place.take();
-        using stream = std::remove_cvref_t<decltype(*accepted)>;
-        connections.spawn(talk_to<stream, Handler>, &core_, borrow(handler_), std::move(*accepted),
-                          std::move(place));
+        handler_of<stream>* const handler = this;
+        connections.spawn(talk_to<stream>, &core_, handler, std::move(*accepted), std::move(place));
         co_return result<>();
     }
     void close() noexcept override { listener_.close(); }
 
 private:
+    task<> call(stream& peer, const context& finish) override {
+        if constexpr (std::is_invocable_v<Handler&, stream&, context>)
+            return handler_(peer, finish);
+        else
+            return handler_(peer);
+    }
+
     server_core& core_;
     Listener listener_;
     Handler handler_;
