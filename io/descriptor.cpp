@@ -10,18 +10,13 @@
 #include <runnel/detail/io_watch.hpp>
 #include <runnel/detail/socket_calls.hpp>
 
+#include "socket_timing.hpp"
+
 namespace runnel::detail {
 
 namespace {
 
-constexpr unsigned lane_bits = 20;
-constexpr std::uint64_t lane_mask = (1U << lane_bits) - 1;
-
-constexpr unsigned shift(lane which) noexcept { return lane_bits * static_cast<unsigned>(which); }
-constexpr std::uint64_t one(lane which) noexcept { return std::uint64_t{1} << shift(which); }
-constexpr std::uint64_t count(std::uint64_t users, lane which) noexcept {
-    return (users >> shift(which)) & lane_mask;
-}
+using namespace lane_word;
 
 // The header stays free of <atomic>; every access while operations are possible goes through this.
 std::atomic_ref<std::uint64_t> shared(std::uint64_t& users) noexcept {
@@ -30,12 +25,14 @@ std::atomic_ref<std::uint64_t> shared(std::uint64_t& users) noexcept {
 }
 
 descriptor::descriptor(descriptor&& other) noexcept : counts_(std::move(other.counts_)) {
-    check((other.users_ & ~closed_bit) == 0, "socket: moved while an operation is in flight");
+    check((other.users_ & ~(closed_bit | all_flags)) == 0, "socket: moved while an operation is in flight");
     check(other.watch_ == nullptr || !other.watch_->is_waited_for(),
           "socket: moved while a select waits for it");
+    if (other.timing_ != nullptr) other.timing_->moved_to(*this);
     fd_ = std::exchange(other.fd_, -1);
     users_ = std::exchange(other.users_, closed_bit);
     watch_ = std::exchange(other.watch_, nullptr);
+    timing_ = std::exchange(other.timing_, nullptr);
 }
 
 descriptor& descriptor::operator=(descriptor&& other) noexcept {
@@ -44,12 +41,16 @@ descriptor& descriptor::operator=(descriptor&& other) noexcept {
     std::swap(users_, taken.users_);
     std::swap(watch_, taken.watch_);
     std::swap(counts_, taken.counts_);
+    std::swap(timing_, taken.timing_);
+    if (timing_ != nullptr) timing_->moved_to(*this);
+    if (taken.timing_ != nullptr) taken.timing_->moved_to(taken);
     return *this;  // and `taken` ends what we had
 }
 
 descriptor::~descriptor() {
-    check((users_ & ~closed_bit) == 0, "socket: destroyed while an operation is in flight");
+    check((users_ & ~(closed_bit | all_flags)) == 0, "socket: destroyed while an operation is in flight");
     check(watch_ == nullptr || !watch_->is_waited_for(), "socket: destroyed while a select waits for it");
+    if (timing_ != nullptr) timing_->gone();
     close();
     if (watch_ != nullptr) watch_->unref();
 }
@@ -58,13 +59,23 @@ bool descriptor::closed() const noexcept {
     return (shared(const_cast<std::uint64_t&>(users_)).load() & closed_bit) != 0;
 }
 
-bool descriptor::enter(lane which, bool alone) noexcept {
+entry descriptor::begin(lane which, bool alone) noexcept {
     std::uint64_t seen = shared(users_).load();
+    entry how;
     do {
-        if ((seen & closed_bit) != 0) return false;
-        check(!alone || count(seen, which) == 0, "socket: two operations at once in the same direction");
+        how = entry::in;
+        if ((seen & closed_bit) != 0) return entry::closed;
+        if (alone && lane_of(seen, which) != 0) [[unlikely]] {  // F5
+            check(users_in(seen, which) == 0, "socket: two operations at once in the same direction");
+            if ((seen & late_flag(which)) != 0) return entry::late;
+            how = entry::watched;
+        }
     } while (!shared(users_).compare_exchange_weak(seen, seen + one(which)));
-    return true;
+    return how;
+}
+
+bool descriptor::late(lane which) const noexcept {
+    return (shared(const_cast<std::uint64_t&>(users_)).load() & late_flag(which)) != 0;
 }
 
 void descriptor::leave(lane which) noexcept {
@@ -99,8 +110,32 @@ void descriptor::close() noexcept {
     std::uint64_t seen = shared(users_).load();
     do {
         if ((seen & closed_bit) != 0) return;
-    } while (!shared(users_).compare_exchange_weak(seen, (seen + one(lane::call)) | closed_bit));
-    if (seen != 0) current_sockets().shut_down(fd_, SHUT_RDWR);  // F2
+    } while (
+        !shared(users_).compare_exchange_weak(seen, ((seen & ~all_flags) + one(lane::call)) | closed_bit));
+    if ((seen & ~all_flags) != 0) current_sockets().shut_down(fd_, SHUT_RDWR);  // F2
     leave(lane::call);
+}
+
+void descriptor::note_waiting(lane which, const task_block& task, std::uint64_t ticket) noexcept {
+    // relaxed: a deadline that does not see it yet looks again (T3 of socket_timing.hpp). It claims by a CAS.
+    shared(waiting_[static_cast<unsigned>(which)])
+        .store(waiting_task::packed(task, ticket), std::memory_order_relaxed);
+}
+
+void descriptor::note_not_waiting(lane which) noexcept {
+    shared(waiting_[static_cast<unsigned>(which)]).store(0, std::memory_order_relaxed);  // relaxed: as above
+}
+
+socket_timing& descriptor::timing() {
+    if (socket_timing* const known = timing_if_any()) return *known;
+    auto* const made = new socket_timing(*this);
+    socket_timing* first = nullptr;
+    if (std::atomic_ref<socket_timing*>(timing_).compare_exchange_strong(first, made)) return *made;
+    made->gone();  // another task was faster
+    return *first;
+}
+
+socket_timing* descriptor::timing_if_any() const noexcept {
+    return std::atomic_ref<socket_timing*>(const_cast<socket_timing*&>(timing_)).load();
 }
 }

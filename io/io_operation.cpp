@@ -73,8 +73,11 @@ bool io_operation::suspend(std::coroutine_handle<> awaiter, timer_node* limit) n
         progress_ = progress::refused;
         return refuse(task, awaiter);
     }
-    entered_ = on_->enter(lane_, alone_);
-    if (!entered_) return go_on(task, awaiter);  // closed; reason() sees it
+    entered_ = on_->begin(lane_, alone_);
+    if (entered_ != entry::in) [[unlikely]] {
+        if (entered_ != entry::watched) return go_on(task, awaiter);  // reason() sees it
+        action_.watched_by = on_->timing_if_any();
+    }
     action_.fd = on_->fd();
     if (nothing_to_move() || (try_first_ && try_now())) return go_on(task, awaiter);
     return start(task, awaiter, limit);
@@ -160,6 +163,7 @@ bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, time
     }
     if (traced()) [[unlikely]]
         trace_submit(task, name_of(action_.kind), action_.fd, action_.bytes);
+    on_->note_waiting(lane_, task, wait);
     if (limit != nullptr) start_limit(*limit, task, wait);  // O2
     backend.start(*request);
     return true;
@@ -167,10 +171,13 @@ bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, time
 
 runnel::transfer io_operation::outcome(timer_node* limit) {
     if (limit != nullptr) stop_timer(*limit);
-    if (progress_ == progress::armed) take_leased();
+    if (progress_ == progress::armed) {
+        take_leased();
+        on_->note_not_waiting(lane_);
+    }
     if (action_.fd >= 0 && traced()) [[unlikely]]
         trace_outcome();
-    if (entered_) on_->leave(lane_);
+    if (entered_ >= entry::in) on_->leave(lane_);
     return {action_.moved, reason()};
 }
 
@@ -196,7 +203,8 @@ void io_operation::take_leased() noexcept {
 
 std::error_code io_operation::reason() {
     if (progress_ == progress::refused) return wait_error(io_outcome(running_task()));
-    if (!entered_) return errc::closed;
+    if (entered_ == entry::closed) return errc::closed;
+    if (entered_ == entry::late) return errc::timed_out;
     if (action_.error == 0 && (action_.moved > 0 || !on_->closed())) return {};
     if (on_->closed()) return errc::closed;
     if (action_.error == ECANCELED && progress_ == progress::armed) {

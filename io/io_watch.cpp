@@ -75,6 +75,15 @@ bool io_watch::end(int number) noexcept {
     return kept;
 }
 
+void io_watch::interrupt() noexcept {
+    claimed_tasks woken;
+    {
+        const std::lock_guard guard(lock);
+        woken.claim_all(waiting);
+    }
+    woken.finish_all();
+}
+
 void io_watch::ref() noexcept {
     const std::lock_guard guard(lock);
     ++refs_;

@@ -74,7 +74,7 @@ void readiness_case::stand_at_watch() noexcept {
 }
 
 bool readiness_case::try_now(late_wake&) noexcept {
-    return ready_ || (watch_ != nullptr && watch_->has_ended());
+    return ready_ || (watch_ != nullptr && watch_->has_ended()) || on_->late(lane::in);
 }
 
 void readiness_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
@@ -99,6 +99,7 @@ namespace runnel {
 namespace {
 std::error_code reason(long status) noexcept {
     if (status == -EBADF) return errc::closed;
+    if (status == -ETIME) return errc::timed_out;  // of its deadline: begin() below says so
     return {static_cast<int>(-status), std::system_category()};
 }
 }

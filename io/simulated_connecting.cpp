@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include <runnel/detail/check.hpp>
+#include <runnel/resolve.hpp>
 #include <runnel/testing_network.hpp>
 
 #include "simulated_network.hpp"
@@ -157,4 +158,14 @@ void cut(const address& at) { network_here().cut(at); }
 void heal(const address& at) { network_here().heal(at); }
 void reset_all(const address& at) { network_here().reset_all(at); }
 void vanish(const address& at) { network_here().vanish(at); }
+
+void set_name(std::string_view name, std::vector<address> addresses, std::chrono::nanoseconds delay) {
+    if (addresses.empty()) return set_name_error(name, make_error_code(resolve_errc::no_address), delay);
+    network_here().hosts().set(name, {std::move(addresses), delay.count()});
+}
+void set_name_error(std::string_view name, std::error_code why, std::chrono::nanoseconds delay) {
+    detail::check(static_cast<bool>(why), "testing: a name fails with an error, not with none");
+    network_here().hosts().set(name, {why, delay.count()});
+}
+void forget_name(std::string_view name) { network_here().hosts().forget(name); }
 }

@@ -26,6 +26,7 @@
 #include <runnel/detail/simulated_world.hpp>
 
 #include "simulated_datagrams.hpp"
+#include "simulated_hosts.hpp"
 #include "simulated_medium.hpp"
 #include "simulated_names.hpp"
 #include "simulated_sockets.hpp"
@@ -84,6 +85,7 @@ public:
     void heal(const address& at);
     void reset_all(const address& at);
     void vanish(const address& at);
+    simulated_hosts& hosts() noexcept { return hosts_; }
 
 private:
     /// A connect under way.
@@ -135,6 +137,7 @@ private:
     std::deque<simulated_request> requests_;        // never freed: a canceller may look at one
     std::vector<simulated_request*> free_;
     std::vector<address> cuts_;
+    simulated_hosts hosts_;
     std::size_t in_flight_ = 0;
 };
 }

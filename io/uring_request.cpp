@@ -21,7 +21,7 @@ unsigned length(const io_action& what) noexcept {
 
 /// Some kernels send what is attached again with the rest of a whole send: then we ask for the rest.
 void fill_send(io_uring_sqe& request, const io_action& what, pieces& left) noexcept {
-    const bool whole = what.whole && !left.has_attached();
+    const bool whole = what.whole && !left.has_attached() && what.watched_by == nullptr;
     io_uring_prep_sendmsg(&request, what.fd, &left.message(), MSG_NOSIGNAL | (whole ? MSG_WAITALL : 0));
 }
 }
@@ -38,7 +38,7 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
             break;
         case io_kind::send:
             io_uring_prep_send(&request, what.fd, what.data, length(what),
-                               MSG_NOSIGNAL | (what.whole ? MSG_WAITALL : 0));
+                               MSG_NOSIGNAL | (what.whole && what.watched_by == nullptr ? MSG_WAITALL : 0));
             break;
         case io_kind::receive_message:
             io_uring_prep_recvmsg(&request, what.fd, static_cast<msghdr*>(what.data),

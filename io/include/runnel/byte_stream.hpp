@@ -27,6 +27,7 @@
 #include <runnel/result.hpp>
 
 #include "chunk.hpp"
+#include "deadlines.hpp"
 #include "detail/descriptor.hpp"
 #include "detail/io_operation.hpp"
 #include "detail/pieces.hpp"
@@ -112,10 +113,10 @@ private:
     detail::pieces what_;
 };
 
-/// Move-only; its destructor closes it.
+/// Move-only; its destructor closes it. Its deadlines and idle timeout: deadlines.hpp.
 /// Threads  an ordinary object, used by one reading and one writing task at a time; it is not moved or
 ///          destroyed while they wait: check(). close() may come from any task.
-class byte_stream {
+class byte_stream : public stream_deadlines<byte_stream> {
 public:
     /// Reads at least one byte and at most `to` takes, as soon as there are some.
     /// Returns       how many; errc::end_of_stream when the peer has finished; errc::closed after close().
@@ -175,6 +176,7 @@ protected:
     byte_stream& operator=(byte_stream&&) noexcept = default;
     ~byte_stream() = default;
 
+    friend class stream_deadlines<byte_stream>;
     detail::descriptor socket_;
     bool drained_ = false;  // the reader's: the last read found the end of what was there
 };

@@ -10,6 +10,11 @@
 // buffers, resets by chance, are in testing::network.
 #pragma once
 
+#include <chrono>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
 #include "address.hpp"
 
 namespace runnel::testing {
@@ -28,4 +33,11 @@ void reset_all(const address& at);
 /// The other side of these connections is gone and has not said so, for both of their ends: what is written is
 /// swallowed until the buffer is full, nothing ever arrives. New connections are as usual.
 void vanish(const address& at);
+
+/// What resolve() answers for this name from now on, `delay` after it was asked: these addresses, in this order, with
+/// whatever port is asked for. A name that nothing was said of is not found; "localhost" is the loopback's.
+void set_name(std::string_view name, std::vector<address> addresses, std::chrono::nanoseconds delay = {});
+/// That it fails: make_error_code(resolve_errc::temporary_failure), after 10 s, is a name server that never answers.
+void set_name_error(std::string_view name, std::error_code why, std::chrono::nanoseconds delay = {});
+void forget_name(std::string_view name);
 }

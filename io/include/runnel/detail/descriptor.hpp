@@ -10,7 +10,10 @@
 //   F2  close() is a user of the socket itself until it has shut it down, so it hits the right one;
 //   F3  it is moved and destroyed only while no operation is in flight: check();
 //   F4  a watch (io_watch.hpp), if it has one, is told by the last to leave, and gives the number back itself when the
-//       kernel may still look at it. The peer, or the next listener, need not wait for that: it is shut down before.
+//       kernel may still look at it. The peer, or the next listener, need not wait for that: it is shut down before;
+//   F5  what deadlines (socket_timing.hpp) want to say to an operation stands in the bits of its lane, among those that
+//       it looks at anyway: without deadlines it does nothing for them, but that one which waits in the kernel leaves
+//       its name (`waiting`), so that a deadline which is set later finds it.
 //
 // Not taken: reference counts on the heap (a handle could be destroyed while others read it, but each
 // connection would cost an allocation), and a lock per socket as in Go, which orders concurrent writers:
@@ -27,6 +30,11 @@ namespace runnel::detail {
 class io_watch;
 
 enum class lane : unsigned char { in, out, call };
+class socket_timing;
+struct task_block;
+
+/// How an operation was let in, or why not.
+enum class entry : unsigned char { closed, late, in, watched };
 
 class descriptor {
 public:
@@ -42,8 +50,17 @@ public:
     bool closed() const noexcept;
 
     /// False: it is closed. `alone`: check() that no other operation is in this lane.
-    bool enter(lane which, bool alone) noexcept;
+    bool enter(lane which, bool alone) noexcept { return begin(which, alone) >= entry::in; }
+    /// The same of an operation that deadlines concern. `late`: its deadline has passed; it is not in.
+    entry begin(lane which, bool alone) noexcept;
     void leave(lane which) noexcept;
+
+    /// Has its deadline passed? Threads: any.
+    bool late(lane which) const noexcept;
+
+    /// The one in this lane waits in the kernel, as this wait of this task; or does no longer. In or out.
+    void note_waiting(lane which, const task_block& task, std::uint64_t ticket) noexcept;
+    void note_not_waiting(lane which) noexcept;
 
     /// Ends what is in flight; nothing enters any more. Threads: any, for as long as it lives.
     void close() noexcept;
@@ -52,13 +69,19 @@ public:
     io_watch* watch() const noexcept;
     /// Takes it over, unless there is one by now: gives the one that it has.
     io_watch* adopt(io_watch* made) noexcept;
+    /// Its deadlines; made when they are first asked for. Threads: any, as long as it lives.
+    socket_timing& timing();
+    socket_timing* timing_if_any() const noexcept;
 
 private:
+    friend class socket_timing;
     static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
 
     int fd_ = -1;
     std::uint64_t users_ = closed_bit;  // 20 bits for each lane, and whether it is closed; atomic in the .cpp
-    io_watch* watch_ = nullptr;         // atomic, too
-    counted counts_;                    // until the number is given back
+    io_watch* watch_ = nullptr;         // atomic, as the next two
+    socket_timing* timing_ = nullptr;
+    std::uint64_t waiting_[2] = {0, 0};
+    counted counts_;  // until the number is given back
 };
 }

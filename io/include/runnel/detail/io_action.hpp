@@ -11,6 +11,10 @@
 
 namespace runnel::detail {
 
+class socket_timing;
+/// For an idle timeout: so many bytes more have been moved. Threads: any.
+void note_progress(socket_timing& of, std::size_t bytes) noexcept;
+
 enum class io_kind : unsigned char {
     connect,          // `data` is an address in the system's form
     receive,          // at least one byte, or none at the end of the stream
@@ -37,8 +41,9 @@ struct io_action {
     bool has_absorbed = false;  // send_message: see absorb.hpp
     std::size_t* absorbed = nullptr;  // send_message, datagram: counts what is absorbed; null: nothing is
     int fd = -1;
-    void* data = nullptr;   // written to by receive, only read by the others
-    std::size_t bytes = 0;  // at `data`; what was moved is taken off both
+    void* data = nullptr;                 // written to by receive, only read by the others
+    std::size_t bytes = 0;                // at `data`; what was moved is taken off both
+    socket_timing* watched_by = nullptr;  // what is moved is told at once, so a send goes in parts
 
     // The answer. Both can be set: what was moved before the error.
     std::size_t moved = 0;
@@ -47,6 +52,8 @@ struct io_action {
 
     void advance(std::size_t by) noexcept {
         moved += by;
+        if (watched_by != nullptr) [[unlikely]]
+            note_progress(*watched_by, by);
         if (kind == io_kind::send_pieces) return advance_pieces(by);
         if (is_message(kind)) return;
         data = static_cast<std::byte*>(data) + by;

@@ -3,7 +3,7 @@
 // It lives in the awaiting frame, with the answer, so nothing is allocated.
 //
 //   1  the context is cancelled: refused, before anything is tried;
-//   2  enter the socket's lane; it is closed: errc::closed;
+//   2  enter the socket's lane; it is closed: errc::closed; its deadline has passed: timed_out;
 //   3  when it is likely to succeed at once, try it by a plain call: done, without a suspension;
 //   4  take a request, arm, arm the time limit if there is one, and start it. Nothing is touched then;
 //   5  the back end has written the answer and completed the wait: disarm the limit, leave the lane, and
@@ -75,7 +75,7 @@ private:
     std::error_code reason();
 
     lane lane_;
-    bool entered_ = false;
+    entry entered_ = entry::closed;
     progress progress_ = progress::made;
 };
 

@@ -58,6 +58,8 @@ public:
     bool has_ended() const noexcept { return ended_; }
     /// The socket is closed: who waits goes on. True: the number will be given back later (W4). Threads: any.
     bool end(int number) noexcept;
+    /// Who waits goes on, and finds why by himself. Threads: any, while the socket has it.
+    void interrupt() noexcept;
     /// Threads: any; the answer may be old at once.
     bool is_waited_for() const noexcept { return !waiting.looks_empty(); }
     /// W5.

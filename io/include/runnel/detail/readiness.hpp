@@ -44,8 +44,11 @@ protected:
     template <class Call>
     long make(Call call) noexcept {
         if (error_ != 0) return -error_;
-        if (!on_->enter(lane::in, true)) return -EBADF;
+        const entry how = on_->begin(lane::in, true);
+        if (how < entry::in) return how == entry::late ? -ETIME : -EBADF;
         const long made = call(current_sockets(), on_->fd());
+        if (how == entry::watched && made > 0)
+            note_progress(*on_->timing_if_any(), static_cast<std::size_t>(made));
         trace(made);
         on_->leave(lane::in);
         return made;
