@@ -102,11 +102,20 @@ void simulated_network::try_each(std::deque<simulated_request*>& waiting) {
     }
 }
 
+namespace {
+/// The first place is enough: a read may always end early. Nothing comes with the bytes.
+long receive_bytes(stream_end& from, msghdr& into) {
+    const long moved = from.receive(into.msg_iov->iov_base, into.msg_iov->iov_len);
+    if (moved >= 0) into.msg_controllen = 0;
+    return moved;
+}
+}
+
 /// False: it has to wait.
 bool simulated_network::attempt(simulated_request& request) {
     io_action& action = *request.action;
     if (action.kind == io_kind::accept) return attempt_accept(request);
-    if (is_message(action.kind)) {
+    if (action.kind == io_kind::send_message) {
         action.error = EOPNOTSUPP;  // streams only
         return true;
     }
@@ -116,8 +125,10 @@ bool simulated_network::attempt(simulated_request& request) {
         return true;
     }
     if (action.kind == io_kind::send || action.kind == io_kind::send_pieces) return attempt_send(request);
-    if (action.kind != io_kind::receive) return stream->readable();
-    const long moved = stream->receive(action.data, action.bytes);
+    if (action.kind != io_kind::receive && action.kind != io_kind::receive_message) return stream->readable();
+    const long moved = action.kind == io_kind::receive
+                           ? stream->receive(action.data, action.bytes)
+                           : receive_bytes(*stream, *static_cast<msghdr*>(action.data));
     if (moved == -EAGAIN) return false;
     if (moved < 0)
         action.error = static_cast<int>(-moved);
@@ -294,8 +305,10 @@ long simulated_network::send_now(int fd, const void* from, std::size_t bytes) no
     return socket->is == simulated_socket::connected ? socket->stream->send(from, bytes) : -EPIPE;
 }
 
-long simulated_network::receive_message_now(int fd, msghdr&, bool) noexcept {
-    return sockets_.find(fd) == nullptr ? -EBADF : -EOPNOTSUPP;
+long simulated_network::receive_message_now(int fd, msghdr& into, bool) noexcept {
+    simulated_socket* socket = sockets_.find(fd);
+    if (socket == nullptr) return -EBADF;
+    return socket->is == simulated_socket::connected ? receive_bytes(*socket->stream, into) : -ENOTCONN;
 }
 
 long simulated_network::send_message_now(int fd, const msghdr& message) noexcept {
