@@ -136,12 +136,21 @@ void simulated_network::try_each(std::deque<simulated_request*>& waiting) {
     }
 }
 
+namespace {
+/// The first place is enough: a read may always end early. Nothing comes with the bytes.
+long receive_bytes(stream_end& from, msghdr& into) {
+    const long moved = from.receive(into.msg_iov->iov_base, into.msg_iov->iov_len);
+    if (moved >= 0) into.msg_controllen = 0;
+    return moved;
+}
+}
+
 /// False: it has to wait.
 bool simulated_network::attempt(simulated_request& request) {
     io_action& action = *request.action;
     if (request.on->datagrams != nullptr) return datagrams_.attempt(*request.on, action);
     if (action.kind == io_kind::readability) return readable_now(action.fd);
-    if (is_message(action.kind)) {
+    if (action.kind == io_kind::send_message) {
         action.error = EOPNOTSUPP;  // streams only
         return true;
     }
@@ -151,8 +160,10 @@ bool simulated_network::attempt(simulated_request& request) {
         return true;
     }
     if (action.kind == io_kind::send || action.kind == io_kind::send_pieces) return attempt_send(request);
-    if (action.kind != io_kind::receive) return stream->readable();
-    const long moved = stream->receive(action.data, action.bytes);
+    if (action.kind != io_kind::receive && action.kind != io_kind::receive_message) return stream->readable();
+    const long moved = action.kind == io_kind::receive
+                           ? stream->receive(action.data, action.bytes)
+                           : receive_bytes(*stream, *static_cast<msghdr*>(action.data));
     if (moved == -EAGAIN) return false;
     if (moved < 0)
         action.error = static_cast<int>(-moved);
@@ -349,8 +360,10 @@ int simulated_network::set_membership(int fd, native_address group, unsigned, bo
 }
 
 long simulated_network::receive_message_now(int fd, msghdr& into, bool full_length) noexcept {
-    simulated_socket* socket = for_datagrams(fd);
-    return socket != nullptr ? datagrams_.receive(*socket, into, full_length) : -EOPNOTSUPP;
+    simulated_socket* socket = sockets_.find(fd);
+    if (socket == nullptr) return -EBADF;
+    if (socket->datagrams != nullptr) return datagrams_.receive(*socket, into, full_length);
+    return socket->is == simulated_socket::connected ? receive_bytes(*socket->stream, into) : -ENOTCONN;
 }
 
 long simulated_network::send_message_now(int fd, const msghdr& message) noexcept {

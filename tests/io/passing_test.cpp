@@ -62,6 +62,8 @@ TEST_CASE("passing: a receiver that waits gets them too") {
         const auto receive = [](rn::unix_stream& from) -> rn::task<std::size_t> {
             bytes buffer;
             auto got = co_await from.recv_with_descriptors(buffer, 3);
+            for (const auto& each : got->descriptors)
+                CHECK((fcntl(each.native_handle(), F_GETFD) & FD_CLOEXEC) != 0);
             co_return got->descriptors.size();
         };
         auto receiver = rn::go(receive, rn::borrow(ends.second));

@@ -237,6 +237,29 @@ TEST_CASE("simulated unix: a pair is connected") {
     check_as_on_linux(a_pair, "unnamed mine ok ok back there closed end ");
 }
 
+rn::task<std::string> descriptors_are_looked_for(std::string) {
+    auto [near, far] = rn::unix_stream::pair().value();
+    std::byte buffer[64];
+    const auto sends = [](rn::unix_stream& to) -> rn::task<> {
+        co_await rn::sleep_for(1ms);
+        const auto sent = co_await to.write_all("later");
+        testing::expect(sent.bytes == 5);
+        to.close();
+    };
+    std::string told = co_await writes(near, "plain");
+    const auto there = co_await far.recv_with_descriptors(buffer, 4);
+    told += std::to_string(there->bytes) + " " + std::to_string(there->descriptors.size()) + " ";
+    auto sender = rn::go(sends, rn::borrow(near));
+    const auto waited = co_await far.recv_with_descriptors(buffer, 4);
+    told += std::to_string(waited->bytes) + " " + std::to_string(waited->descriptors.size()) + " ";
+    co_await sender;
+    const auto end = co_await far.recv_with_descriptors(buffer, 4);
+    co_return told + word(end.error());
+}
+TEST_CASE("simulated unix: bytes without descriptors can be received as if some might come") {
+    check_as_on_linux(descriptors_are_looked_for, "ok 5 0 5 0 end ");
+}
+
 // --- Under every seed ------------------------------------------------------------------------------
 
 rn::task<> serve_echo(rn::unix_listener listener) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <csignal>
+#include <ctime>
 #include <runnel/testing.hpp>
 
 #include "support/child.hpp"
@@ -158,6 +159,32 @@ TEST_CASE("unix datagram: who waits for room ends by a deadline, by a cancel, or
         CHECK(end.value() == rn::errc::closed);
     };
     CHECK(run_on(1, full));
+}
+
+namespace {
+std::chrono::nanoseconds processor_time() {
+    timespec used{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
+}
+
+// The system says that a socket which is not connected can always send.
+TEST_CASE("unix datagram: who waits for room without being connected does not ask again and again") {
+    const auto wait = []() -> rn::task<> {
+        auto server = unix_datagram::bind("").value();
+        const rn::unix_address there = server.local_address().value();
+        auto socket = unix_datagram::open().value();
+        for (bool room = true; room;) {
+            const auto sent = co_await rn::with_timeout(10ms, socket.send_to("x", there));
+            room = sent.has_value();
+        }
+        const auto before = processor_time();
+        const auto late = co_await rn::with_timeout(300ms, socket.send_to("x", there));
+        CHECK(late.error() == rn::errc::timed_out);
+        CHECK(processor_time() - before < 100ms);
+    };
+    CHECK(run_on(1, wait));
 }
 
 TEST_CASE("unix datagram: close ends who receives with errc::closed, and removes the file") {
