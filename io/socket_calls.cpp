@@ -259,8 +259,9 @@ int socket_calls::set_membership(int fd, native_address group, unsigned interfac
         return or_error(setsockopt(fd, IPPROTO_IP, name, &value, sizeof value));
     }
     ipv6_mreq value{};
-    value.ipv6mr_multiaddr = reinterpret_cast<const sockaddr_in6&>(to).sin6_addr;
-    value.ipv6mr_interface = interface;
+    const auto& six = reinterpret_cast<const sockaddr_in6&>(to);
+    value.ipv6mr_multiaddr = six.sin6_addr;
+    value.ipv6mr_interface = interface != 0 ? interface : six.sin6_scope_id;
     const int name = joined ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP;
     return or_error(setsockopt(fd, IPPROTO_IPV6, name, &value, sizeof value));
 }

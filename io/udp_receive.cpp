@@ -19,19 +19,23 @@ namespace {
 
 constexpr std::size_t batch_max = 64;         // in one call
 constexpr std::size_t datagram_max = 65'535;  // several that are handed over as one, too
+constexpr int reports_max = 1'000;            // in a row
 constexpr std::size_t small = buffer_pool::buffer_bytes;
 
 /// Makes a call that receives until it has, or finds nothing. Step 1.
 template <class Call>
 long absorbing(datagrams& on, Call call) noexcept {
-    for (;;) {
-        const long status = call();
-        if (status >= 0) return status;
-        if (is_network_report(static_cast<int>(-status)))
+    long status = call();
+    // Each is told once; what goes on for ever is something else, a profile that forbids the call perhaps.
+    for (int reports = 0; status < 0 && reports < reports_max; status = call()) {
+        if (is_network_report(static_cast<int>(-status))) {
             count_report(on.reports);
-        else if (status != -EINTR)
-            return status;
+            ++reports;
+        } else if (status != -EINTR) {
+            break;
+        }
     }
+    return status;
 }
 
 void note_sender(address& from, const sockaddr_in6& name, socklen_t bytes) noexcept {

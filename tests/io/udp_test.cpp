@@ -1,9 +1,13 @@
 // udp_socket: datagrams, whole or not at all; nothing transient ends a loop.
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
 
+#include "support/child.hpp"
 #include "udp_stories.hpp"
 
 using namespace test;
@@ -300,6 +304,26 @@ TEST_CASE("udp: an IPv6 socket at every host also hears IPv4, and can answer; v6
     });
 }
 
+namespace {
+/// "[fe80::…%n]:0" of some interface, or nothing.
+std::string link_local_host() {
+    ifaddrs* all = nullptr;
+    if (getifaddrs(&all) != 0) return {};
+    std::string found;
+    for (const ifaddrs* each = all; each != nullptr; each = each->ifa_next) {
+        if (each->ifa_addr == nullptr || each->ifa_addr->sa_family != AF_INET6) continue;
+        sockaddr_in6 six;
+        std::memcpy(&six, each->ifa_addr, sizeof six);
+        if (!IN6_IS_ADDR_LINKLOCAL(&six.sin6_addr) || (each->ifa_flags & IFF_UP) == 0) continue;
+        rn::address made;
+        made.assign(&six, sizeof six);
+        found = to_string(made);
+    }
+    freeifaddrs(all);
+    return found;
+}
+}
+
 TEST_CASE("udp: an address that is taken is address_in_use, unless both share it") {
     everywhere([]() -> rn::task<> {
         rn::udp_socket first = bound();
@@ -336,4 +360,30 @@ TEST_CASE("udp: the settings reach the system") {
         CHECK(get(0, 2) == 3);  // IPPROTO_IP, IP_TTL
         co_return;
     });
+}
+
+TEST_CASE("udp: the scope of a link-local address is its interface") {
+    const std::string host = link_local_host();
+    if (host.empty()) return skipped("no interface has a link-local address");
+    on_the_kernel([&]() -> rn::task<> {
+        rn::udp_socket near = bound(host.c_str()), far = bound(host.c_str());
+        co_await say(near, "on this link", address_of(far));
+        const auto got = co_await far.recv();
+        CHECK(got->bytes.text() == "on this link");
+        CHECK(got->from == address_of(near));
+        CHECK(to_string(got->from).starts_with(host.substr(0, host.size() - 1)));
+    });
+}
+
+TEST_CASE("child: two tasks receive at once" * doctest::skip()) {
+    on_the_kernel([]() -> rn::task<> {
+        rn::udp_socket near = bound();
+        auto one = rn::go(next_text, rn::borrow(near));
+        auto two = rn::go(next_text, rn::borrow(near));
+        (void)co_await one;
+        (void)co_await two;
+    });
+}
+TEST_CASE("udp: two receives at once are a bug of the program") {
+    CHECK(support::aborts_saying("child: two tasks receive at once", "two operations at once"));
 }

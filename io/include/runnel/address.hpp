@@ -1,4 +1,4 @@
-// address: where a TCP peer is: an IPv4 or IPv6 address and a port.
+// address: where a peer is: an IPv4 or IPv6 address and a port.
 //
 //   auto here = rn::address::parse("127.0.0.1:8080").value();
 //   auto six = rn::address::parse("[::1]:8080").value();

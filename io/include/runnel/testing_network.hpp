@@ -20,7 +20,7 @@
 namespace runnel::testing {
 
 /// Nothing passes any more, in neither direction, and connects hang. A connection that waits 924 s for an
-/// acknowledgment, a connect that waits 127 s, ends with ETIMEDOUT, as on Linux.
+/// acknowledgment, a connect that waits 127 s, ends with ETIMEDOUT, as on Linux. Datagrams are lost.
 void cut(const address& at);
 
 /// Undoes cut(): what was written meanwhile arrives, connects are tried again within seconds. With neither

@@ -257,8 +257,8 @@ public:
     /// Cost     a system call for up to 64.
     datagrams_receive recv_many(std::span<incoming> to) noexcept { return {state_, to}; }
 
-    /// Also receives what is sent to this group, at the interface of this number; 0: the system chooses one. What is
-    /// sent to groups that it has not joined it does not hear, although others on this machine have.
+    /// Also receives what is sent to this group, at the interface of this number; 0: that of the address's scope, or
+    /// one that the system chooses. Groups that it has not joined it does not hear, though others here have.
     /// Returns  address_in_use when it has joined already; no_such_device; invalid_argument. Never waits.
     result<> join(const address& group, unsigned interface = 0) noexcept;
     /// Undoes join(). Returns: address_not_available when it has not joined.

@@ -73,7 +73,8 @@ public:
     network& bandwidth(std::uint64_t bytes_per_second) noexcept {
         return bandwidth_ = bytes_per_second, *this;
     }
-    /// What one direction of a connection holds, from the writer up to the reader. Default 64 KiB.
+    /// What one direction of a connection holds, from the writer up to the reader, and what a socket for datagrams
+    /// holds until they are received. Default 64 KiB.
     network& buffer(std::size_t bytes) noexcept { return buffer_ = bytes, *this; }
     /// One in four reads and writes moves a part of what it could. Default on.
     network& short_transfers(bool on) noexcept { return short_transfers_ = on, *this; }
