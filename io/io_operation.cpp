@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include <runnel/detail/file_action.hpp>
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/operation.hpp>
 #include <runnel/detail/tracing.hpp>
@@ -25,6 +26,8 @@ kernel_wait wait_of(io_kind kind) noexcept {
             return kernel_wait::to_send;
         case io_kind::readability:
             return kernel_wait::until_readable;
+        case io_kind::file:
+            return kernel_wait::for_file;
         case io_kind::receive:
         case io_kind::lease:
             break;
@@ -33,8 +36,8 @@ kernel_wait wait_of(io_kind kind) noexcept {
 }
 
 /// For traces.
-const char* name_of(io_kind kind) noexcept {
-    switch (kind) {
+const char* name_of(const io_action& what) noexcept {
+    switch (what.kind) {
         case io_kind::accept:
             return "accept";
         case io_kind::connect:
@@ -43,6 +46,8 @@ const char* name_of(io_kind kind) noexcept {
             return "send";
         case io_kind::readability:
             return "poll";
+        case io_kind::file:
+            return name_of(file_of(what).kind);
         case io_kind::receive:
         case io_kind::lease:
             break;
@@ -91,19 +96,20 @@ bool io_operation::suspend(std::coroutine_handle<> awaiter, io_alarms alarms) no
         progress_ = progress::refused;
         return refuse(task, awaiter);
     }
-    entered_ = on_->enter(lane_, alone_);
+    entered_ = on_ == nullptr || on_->enter(lane_, alone_);
     if (!entered_) return go_on(task, awaiter);  // closed; reason() sees it
     if (alarms.stopping != nullptr && has_begun(*alarms.stopping)) {
         progress_ = progress::stopped;
         return go_on(task, awaiter);
     }
-    action_.fd = on_->fd();
-    if (nothing_to_move() || (try_first_ && try_now())) return go_on(task, awaiter);
+    if (on_ != nullptr) action_.fd = on_->fd();
+    if (action_.error != 0 || nothing_to_move() || (try_first_ && try_now())) return go_on(task, awaiter);
     return start(task, awaiter, alarms);
 }
 
 /// The kernel would wait for the first byte even so.
 bool io_operation::nothing_to_move() const noexcept {
+    if (action_.kind == io_kind::file) return file_of(action_).moves() && file_of(action_).bytes_left() == 0;
     return action_.bytes == 0 && (action_.kind == io_kind::receive || action_.kind == io_kind::send);
 }
 
@@ -160,7 +166,7 @@ bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, io_a
         return refuse(task, awaiter);
     }
     if (traced()) [[unlikely]]
-        trace_submit(task, name_of(action_.kind), action_.fd, action_.bytes);
+        trace_submit(task, name_of(action_), action_.fd, action_.bytes);
     if (alarms.limit != nullptr) start_limit(*alarms.limit, task, wait);  // O2
     if (alarms.stopping != nullptr) watch(*alarms.stopping, task, wait);
     backend.start(*request);
@@ -173,14 +179,14 @@ runnel::transfer io_operation::outcome(io_alarms alarms) {
     if (progress_ == progress::armed) take_leased();
     if (action_.fd >= 0 && traced()) [[unlikely]]
         trace_outcome();
-    if (entered_) on_->leave(lane_);
+    if (entered_ && on_ != nullptr) on_->leave(lane_);
     return {action_.moved, reason()};
 }
 
 void io_operation::trace_outcome() const noexcept {
     if (progress_ != progress::made && progress_ != progress::armed) return;  // it has not been tried
     const bool failed = action_.error != 0 && action_.moved == 0;
-    trace_complete(name_of(action_.kind), action_.fd,
+    trace_complete(name_of(action_), action_.fd,
                    failed ? -action_.error : static_cast<std::int64_t>(action_.moved),
                    progress_ == progress::armed);
 }
@@ -201,9 +207,11 @@ std::error_code io_operation::reason() {
     if (progress_ == progress::refused) return wait_error(io_outcome(running_task()));
     if (!entered_) return errc::closed;
     if (progress_ == progress::stopped) return errc::stopping;
-    const bool has_moved = action_.moved > 0 || action_.kind == io_kind::accept;
-    if (action_.error == 0 && (has_moved || !on_->closed())) return {};
-    if (on_->closed()) return errc::closed;
+    const bool is_done =
+        action_.moved > 0 || action_.kind == io_kind::accept || action_.kind == io_kind::file;
+    const bool closed = on_ != nullptr && on_->closed();
+    if (action_.error == 0 && (is_done || !closed)) return {};
+    if (closed) return errc::closed;
     if (action_.error == ECANCELED && progress_ == progress::armed) {
         const unsigned code = io_outcome(running_task());
         if (code != 0) return wait_error(code);

@@ -93,6 +93,7 @@ bool begin_action(io_action& what) noexcept {
             return send(what);
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
+        case io_kind::file:  // never here: slot_driver lets the pool do it
             return false;
     }
     return false;
@@ -110,6 +111,7 @@ bool go_on_with(io_action& what) noexcept {
             return send(what);
         case io_kind::lease:
         case io_kind::readability:
+        case io_kind::file:
             return true;
     }
     return true;

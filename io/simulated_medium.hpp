@@ -55,7 +55,8 @@ public:
         refused,
         accepted,
         closed,
-        done
+        done,
+        file
     };
     /// To the connection or socket `number`; goes into the hash (W2).
     void note(what kind, std::uint64_t number, std::uint64_t amount) noexcept {

@@ -8,7 +8,10 @@
 #include <cassert>
 #include <cerrno>
 
+#include <runnel/detail/check.hpp>
+#include <runnel/detail/file_action.hpp>
 #include <runnel/detail/wait.hpp>
+#include <runnel/testing_files.hpp>
 
 namespace runnel::detail {
 
@@ -18,7 +21,7 @@ std::unique_ptr<simulated_world> make_simulated_network(const testing::network& 
 }
 
 simulated_network::simulated_network(const testing::network& how, simulator& by, driver& owner)
-    : simulated_medium(how, by), owner_(owner), sockets_(how.descriptors()) {}
+    : simulated_medium(how, by), owner_(owner), sockets_(how.descriptors()), files_(*this) {}
 
 simulated_network::~simulated_network() = default;
 
@@ -45,6 +48,7 @@ void simulated_network::discard(io_request& request) noexcept {
 /// Step 1.
 void simulated_network::start(io_request& request) noexcept {
     auto& started = static_cast<simulated_request&>(request);
+    if (started.action->kind == io_kind::file) return start_file(started);
     simulated_socket* socket = sockets_.find(started.action->fd);
     if (socket == nullptr) return end(started, EBADF);
     started.on = socket;
@@ -62,9 +66,26 @@ void simulated_network::cancel(io_request& request) noexcept {
     auto& taken_back = static_cast<simulated_request&>(request);
     at(now(), [this, &taken_back, serial = taken_back.serial] {
         if (taken_back.serial != serial) return;
-        std::erase(taken_back.on->in, &taken_back);
-        std::erase(taken_back.on->out, &taken_back);
+        if (taken_back.on != nullptr) {
+            std::erase(taken_back.on->in, &taken_back);
+            std::erase(taken_back.on->out, &taken_back);
+        }
         end(taken_back, ECANCELED);
+    });
+}
+
+/// Nothing is waited for but the disk: it is done when its time has come, or taken back before that.
+void simulated_network::start_file(simulated_request& request) {
+    at(now() + files_.latency(), [this, &request, serial = request.serial] {
+        if (request.serial != serial) return;
+        io_action& action = *request.action;
+        const long answer = files_.perform(action.fd, file_of(action));
+        note(what::file, static_cast<std::uint64_t>(file_of(action).kind),
+             static_cast<std::uint64_t>(answer));
+        if (note_file_answer(action, answer))
+            end(request, action.error);
+        else
+            start_file(request);
     });
 }
 
@@ -213,6 +234,7 @@ int simulated_network::shut_down(int fd, int how) noexcept {
 }
 
 int simulated_network::close(int fd) noexcept {
+    if (files_.owns(fd)) return files_.close(fd);
     simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
     assert(socket->in.empty() && socket->out.empty() && "M1");
@@ -237,4 +259,18 @@ long simulated_network::send_now(int fd, const void* from, std::size_t bytes) no
     if (socket == nullptr) return -EBADF;
     return socket->is == simulated_socket::connected ? socket->stream->send(from, bytes) : -EPIPE;
 }
+}
+
+namespace runnel::testing {
+
+namespace {
+detail::simulated_files& files_here() {
+    detail::simulated_world* world = detail::current_world();
+    detail::check(world != nullptr, "testing: the disk is only that of a simulation");
+    return static_cast<detail::simulated_network&>(*world).files();  // there is no other world
+}
+}
+
+void use_disk(const disk& how) { files_here().use(how); }
+void crash_disk() { files_here().crash(); }
 }

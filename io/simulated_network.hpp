@@ -25,6 +25,7 @@
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/simulated_world.hpp>
 
+#include "simulated_files.hpp"
 #include "simulated_medium.hpp"
 #include "simulated_sockets.hpp"
 #include "simulated_stream.hpp"
@@ -60,6 +61,10 @@ public:
     long receive_now(int fd, void* to, std::size_t bytes) noexcept override;
     long send_now(int fd, const void* from, std::size_t bytes) noexcept override;
 
+    // Files.
+    bool has_position(int) noexcept override { return true; }
+    simulated_files& files() noexcept { return files_; }
+
     // What testing_network.hpp offers.
     void cut(const address& at);
     void heal(const address& at);
@@ -83,6 +88,7 @@ private:
     bool attempt_accept(simulated_request& request);
     bool attempt_send(simulated_request& request);
     void end(simulated_request& request, int error = 0);
+    void start_file(simulated_request& request);
 
     int begin_connect(simulated_request& request, simulated_socket& socket);
     void send_wish(const wish& one);
@@ -99,6 +105,7 @@ private:
 
     driver& owner_;
     simulated_sockets sockets_;
+    simulated_files files_;
     std::deque<simulated_connection> connections_;  // all there were: events refer to them
     std::deque<simulated_request> requests_;        // never freed: a canceller may look at one
     std::vector<simulated_request*> free_;

@@ -76,6 +76,7 @@ void uring_driver::cancel_everything() noexcept {
 
 void uring_driver::start(io_request& request) noexcept {
     io_slot& slot = slot_of(request);
+    if (is_for_pool(slot)) return run_in_pool(slot);
     {
         const std::lock_guard guard(lock_);
         note_begun();
@@ -347,10 +348,10 @@ unsigned uring_driver::settle(io_slot& slot, int status, unsigned flags) noexcep
         delay(slot);
         return 0;
     }
-    if (status < 0)
-        action.error = -status;
-    else if (!over)
+    if (!over)
         action.error = ECANCELED;
+    else if (status < 0)
+        action.error = -status;
     return finish(slot);
 }
 

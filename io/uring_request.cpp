@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "file_forms.hpp"
+
 namespace runnel::detail {
 
 namespace {
@@ -37,6 +39,9 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
         case io_kind::readability:
             io_uring_prep_poll_add(&request, what.fd, POLLIN | POLLRDHUP);
             break;
+        case io_kind::file:
+            fill_file_request(request, what);
+            break;
     }
 }
 
@@ -52,6 +57,8 @@ bool note_success(io_action& what, int status, unsigned flags) noexcept {
         case io_kind::send:
             what.advance(static_cast<std::size_t>(status));
             return !what.whole || what.bytes == 0;
+        case io_kind::file:
+            return note_file_answer(what, status);
         default:
             return true;
     }

@@ -9,13 +9,14 @@
 namespace runnel::detail {
 
 enum class io_kind : unsigned char {
-    accept,      // a connection; `moved` becomes its descriptor
-    connect,     // `data` is an address in the system's form
-    receive,     // at least one byte, or none at the end of the stream
-    lease,       // the same into a buffer that the back end gives as `data`; or, `data` left null, just
-                 // waits until receive_now() will find something: the buffer is needed no earlier
-    send,        // at least one byte; never raises SIGPIPE
-    readability  // until data, the end of the stream or an error can be read
+    accept,       // a connection; `moved` becomes its descriptor
+    connect,      // `data` is an address in the system's form
+    receive,      // at least one byte, or none at the end of the stream
+    lease,        // the same into a buffer that the back end gives as `data`; or, `data` left null, just
+                  // waits until receive_now() will find something: the buffer is needed no earlier
+    send,         // at least one byte; never raises SIGPIPE
+    readability,  // until data, the end of the stream or an error can be read
+    file          // `data` is a file_action (file_action.hpp), which says what
 };
 
 struct io_action {

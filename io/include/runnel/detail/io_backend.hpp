@@ -28,6 +28,9 @@ public:
     virtual void discard(io_request& request) noexcept = 0;
     virtual void start(io_request& request) noexcept = 0;
 
+    /// Of a file: not a pipe, nor a terminal. Never waits.
+    virtual bool has_position(int fd) noexcept;
+
     /// Memory for what was received, of this worker. Threads: the owner.
     buffer_pool& buffers() noexcept { return buffers_; }
 

@@ -54,9 +54,10 @@ public:
 protected:
     io_operation(descriptor& on, lane which, const io_action& what) noexcept
         : on_(&on), action_(what), lane_(which) {}
+    explicit io_operation(const io_action& what) noexcept : on_(nullptr), action_(what), lane_(lane::call) {}
     ~io_operation() = default;
 
-    descriptor* on_;
+    descriptor* on_;  // nullptr: what has none, as a path
     io_action action_;
     bool try_first_ = false;  // step 3
     bool alone_ = true;       // no second operation in this lane: check()
