@@ -101,7 +101,8 @@ void slot_driver::end_in_pool(io_slot& slot) noexcept {
         count(counters_.completed);
         finish(slot);
     }
-    in_pool_.fetch_sub(1, std::memory_order_release);  // the last access: P2
+    // The last access: P2. release: pairs with the acquire of the destructor.
+    in_pool_.fetch_sub(1, std::memory_order_release);
 }
 
 void slot_driver::add_in_flight(int by) noexcept {

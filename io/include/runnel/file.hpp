@@ -8,8 +8,8 @@
 //   }
 //
 // At an offset (read_at, write_at): any number of tasks at once. From the beginning to the end (recv, read_some,
-// write_all): by a position of the object's own, one operation at a time; so copy() and buffered_reader take a file for
-// a stream. Whole files, and what is done to paths: file_paths.hpp; entries of directories: directory.hpp.
+// write_all): by a position of the object's own, one operation at a time; so copy() and buffered_reader take a file
+// for a stream. Whole files, and what is done to paths: file_paths.hpp; entries of directories: directory.hpp.
 //
 // Where the kernel's ring has the operation it goes through the ring; else (epoll, old kernels) a thread of the blocking
 // pool makes the call. Which of them is the same to the caller:
@@ -217,8 +217,8 @@ public:
     /// Returns       how many bytes the system has taken, and the error if those are not all: no_space_on_device,
     ///               file_too_large, io_error. On the disk they are after sync().
     /// Cancellation  as read_at().
-    /// Order         of writes that overlap: none. With append() the offset means nothing; 4 MiB and less go to the end as
-    ///               one, between the pieces of larger writes others may come.
+    /// Order         of writes that overlap: none. With append() the offset means nothing; 4 MiB and less go to the
+    ///               end as one, between the pieces of larger writes others may come.
     file_transfer_operation write_at(std::span<const std::byte> from, std::uint64_t offset) noexcept {
         return {*this, detail::file_kind::write, {const_cast<std::byte*>(from.data()), from.size()}, offset};
     }

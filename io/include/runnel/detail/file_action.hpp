@@ -83,7 +83,7 @@ private:
 
 inline file_action& file_of(const io_action& what) noexcept { return *static_cast<file_action*>(what.data); }
 
-/// Notes what a call has given, a count or -errno. Says whether the action is over; if not, the rest is to be asked for.
+/// Notes what a call has given, a count or -errno. Says whether the action is over; else the rest is to be asked for.
 bool note_file_answer(io_action& what, long answer) noexcept;
 /// For dumps and traces: "read".
 const char* name_of(file_kind kind) noexcept;
