@@ -1,8 +1,9 @@
 // What does a file cost that lies in memory already, against a loop of plain calls in the same program?
 //
-// copy: 256 MiB from one file to another, in pieces of 256 KiB (`copy_files`) and by copy(), which takes 16 KiB at a time
-// (`copy_stream`); one operation is one MiB. random: 4 KiB at random places of a file of 256 MiB, by 1 task and by 64.
-// plain_*: the same by pread and pwrite, on the worker itself, which a program with other work could not do.
+// copy: 256 MiB from one file to another, in pieces of 256 KiB (`copy_by_pieces`), and by copy(), which takes 16 KiB
+// at a time (`copy_by_stream`); one operation is one MiB. random: 4 KiB at random places of a file of 256 MiB, by 1
+// task and by 64. *_plain: the same by pread and pwrite on the worker itself, which a program with other work could
+// not do.
 #include <fcntl.h>
 #include <unistd.h>
 

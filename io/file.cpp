@@ -86,6 +86,8 @@ file_transfer_operation::file_transfer_operation(file& on, file_kind kind, detai
     file_.whole = true;
     file_.offset = offset;
     file_.left = piece;
+    try_first_ = kind == file_kind::read;
+    file_.gives_at_once = on.at_once();
 }
 
 transfer file_transfer_operation::complete(transfer done) noexcept { return with_end(done, file_); }
@@ -97,6 +99,8 @@ file_pieces_operation::file_pieces_operation(file& on, std::span<const std::span
     file_.whole = true;
     file_.offset = offset;
     file_.into = into;
+    try_first_ = true;
+    file_.gives_at_once = on.at_once();
 }
 
 file_pieces_operation::file_pieces_operation(file& on, std::span<const std::span<const std::byte>> from,
@@ -115,6 +119,8 @@ transfer file_pieces_operation::complete(transfer done) noexcept { return with_e
 file_read_operation::file_read_operation(file& from, std::span<std::byte> to) noexcept
     : file_operation(from.file_, lane::in, file_kind::read), of_(from) {
     file_.left = {to.data(), to.size()};
+    try_first_ = true;
+    file_.gives_at_once = from.at_once();
 }
 
 void file_read_operation::place() noexcept { file_.offset = of_.next_place(); }
@@ -128,7 +134,10 @@ result<std::size_t> file_read_operation::complete(transfer done) noexcept {
 }
 
 file_receive_operation::file_receive_operation(file& from) noexcept
-    : file_operation(from.file_, lane::in, file_kind::read), of_(from) {}
+    : file_operation(from.file_, lane::in, file_kind::read), of_(from) {
+    try_first_ = true;
+    file_.gives_at_once = from.at_once();
+}
 
 file_receive_operation::~file_receive_operation() {
     if (buffer_ != nullptr) detail::give_back_buffer(buffer_);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <iterator>
@@ -218,6 +219,21 @@ void file_action::advance(std::size_t by) noexcept {
 }
 
 bool io_backend::has_position(int fd) noexcept { return lseek(fd, 0, SEEK_CUR) >= 0; }
+
+/// Any other error is told by the real call.
+long io_backend::read_now(int fd, const file_action& what) noexcept {
+    const std::atomic_ref<bool> gives_at_once(*what.gives_at_once);
+    // relaxed, here and below: who does not know it yet asks once more.
+    if (!gives_at_once.load(std::memory_order_relaxed)) return -EAGAIN;
+    iovec one{what.left.data, std::min(what.left.bytes, request_bytes_max)};
+    const bool several = what.room != nullptr;
+    const long answer = preadv2(fd, several ? vectors(what) : &one,
+                                several ? static_cast<int>(what.fill_room(request_bytes_max)) : 1,
+                                place(what.offset), RWF_NOWAIT);
+    if (answer >= 0) return answer;
+    if (errno == EOPNOTSUPP) gives_at_once.store(false, std::memory_order_relaxed);  // relaxed: see above
+    return -EAGAIN;
+}
 
 bool note_file_answer(io_action& what, long answer) noexcept {
     file_action& file = file_of(what);

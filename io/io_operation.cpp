@@ -115,6 +115,12 @@ bool io_operation::nothing_to_move() const noexcept {
 
 /// Step 3. False: it would have to wait, for the rest perhaps.
 bool io_operation::try_now() noexcept {
+    if (action_.kind == io_kind::file) {
+        file_action& file = file_of(action_);
+        if (file.gives_at_once == nullptr) return false;
+        const long moved = current_io().read_now(action_.fd, file);
+        return moved >= 0 && note_file_answer(action_, moved);
+    }
     const bool sends = action_.kind == io_kind::send;
     const long moved = sends ? current_io().send_now(action_.fd, action_.data, action_.bytes) : receive_now();
     if (moved == -EAGAIN || moved == -EINTR) return false;

@@ -74,6 +74,8 @@ void simulated_network::cancel(io_request& request) noexcept {
     });
 }
 
+long simulated_network::read_now(int, const file_action&) noexcept { return -EAGAIN; }
+
 /// Nothing is waited for but the disk: it is done when its time has come, or taken back before that.
 void simulated_network::start_file(simulated_request& request) {
     at(now() + files_.latency(), [this, &request, serial = request.serial] {

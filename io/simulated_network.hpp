@@ -63,6 +63,7 @@ public:
 
     // Files.
     bool has_position(int) noexcept override { return true; }
+    long read_now(int, const file_action&) noexcept override;
     simulated_files& files() noexcept { return files_; }
 
     // What testing_network.hpp offers.

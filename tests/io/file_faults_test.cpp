@@ -1,4 +1,4 @@
-// Files where things go wrong: simulated disks that are slow, full, broken or lose power, and kernels that lack requests.
+// Files where things go wrong: simulated disks that are slow or full or broken or lose power; kernels without requests.
 #include <doctest/doctest.h>
 #include <runnel/blocking.hpp>
 #include <runnel/context.hpp>

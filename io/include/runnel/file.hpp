@@ -11,8 +11,8 @@
 // write_all): by a position of the object's own, one operation at a time; so copy() and buffered_reader take a file
 // for a stream. Whole files, and what is done to paths: file_paths.hpp; entries of directories: directory.hpp.
 //
-// Where the kernel's ring has the operation it goes through the ring; else (epoll, old kernels) a thread of the blocking
-// pool makes the call. Which of them is the same to the caller:
+// A read of what is in memory is done at once. Else, where the kernel's ring has the operation, it goes through the
+// ring; where it has not (epoll, old kernels) a thread of the blocking pool makes the call. To the caller it is one:
 //
 //   K1  a disk cannot be hurried: an operation that has begun mostly runs to its end, also when it is cancelled or its
 //       time is over, and co_await returns after that. A buffer that was given is in use until then, as with sockets;
@@ -305,12 +305,15 @@ private:
     }
     /// Of an operation at an offset. A ring would not mind, and wait for what comes next in a pipe.
     int error_at_offset() const noexcept;
+    /// See file_action. What has no position may wait for others.
+    bool* at_once() noexcept { return has_position_ ? &gives_at_once_ : nullptr; }
     void moved(std::size_t bytes) noexcept {
         if (has_position_) position_ += bytes;
     }
 
     detail::descriptor file_;
     std::uint64_t position_ = 0;
+    bool gives_at_once_ = true;
     bool has_position_;
     bool appends_;
 };

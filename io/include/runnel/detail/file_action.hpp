@@ -67,6 +67,8 @@ struct file_action {
     unsigned flags = 0;
     unsigned mode = 0;
     void* out = nullptr;
+    // Read: the file's own word whether its file system gives at once what is in memory. Null: do not try.
+    bool* gives_at_once = nullptr;  // atomic in file_forms.cpp: several tasks may read one file
 
     /// Read and write, of one piece or of several.
     bool moves() const noexcept { return kind == file_kind::read || kind == file_kind::write; }
