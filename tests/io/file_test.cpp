@@ -133,10 +133,10 @@ TEST_CASE("file: to a stream and back by copy, and in lines by a buffered_reader
         CHECK(co_await rn::write_file(dir + "/from", text));
         auto from = (co_await rn::file::open(dir + "/from")).value();
         auto to = (co_await rn::file::open(dir + "/to", made())).value();
-        auto [near, far] = co_await connected_pair();
-        const auto send = [&from, &near = near]() -> rn::task<rn::transfer> { return rn::copy(from, near); };
+        stream_pair ends = co_await connected_pair();
+        const auto send = [&]() -> rn::task<rn::transfer> { return rn::copy(from, ends.first); };
         auto sent = rn::go(send);
-        const rn::transfer received = co_await rn::copy(far, to);
+        const rn::transfer received = co_await rn::copy(ends.second, to);
         CHECK(received);
         CHECK(received.bytes == 100'000);
         CHECK((co_await sent)->bytes == 100'000);
