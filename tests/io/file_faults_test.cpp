@@ -224,7 +224,20 @@ TEST_CASE("leaks: a file that is left open is told with the place that opened it
 
 // --- Kernels that lack requests ----------------------------------------------------------------------
 
-void wait_for(const std::atomic<bool>& flag) { flag.wait(false); }
+void hold_thread(std::atomic<bool>& begun, const std::atomic<bool>& go_on) {
+    begun = true;
+    go_on.wait(false);
+}
+
+/// The driver has been at its messages: what arrives comes by it.
+rn::task<> let_driver_pass() {
+    stream_pair ends = co_await connected_pair();
+    const auto read = [&]() -> rn::task<> { (void)co_await ends.second.recv(); };
+    auto reading = rn::go(read);
+    co_await rn::yield();
+    CHECK(co_await ends.first.write_all("x"));
+    co_await reading;
+}
 
 rn::task<> do_everything(std::string dir) {
     const std::string path = dir + "/a", text = pattern(100'000);
@@ -263,11 +276,12 @@ TEST_CASE("pool: operations that are cancelled before a thread has begun are not
     runtime
         .spawn(
             [](std::string dir) -> rn::task<> {
-                std::atomic<bool> go_on{false};
-                const auto hold = [&go_on]() -> rn::task<> {
-                    co_await rn::blocking(wait_for, rn::borrow(go_on));
+                std::atomic<bool> begun{false}, go_on{false};
+                const auto hold = [&]() -> rn::task<> {
+                    co_await rn::blocking(hold_thread, rn::borrow(begun), rn::borrow(go_on));
                 };
                 auto held = rn::go(hold);
+                while (!begun) co_await rn::yield();
                 rn::cancellable some = rn::with_cancel(rn::background());
                 const auto make = [&]() -> rn::task<std::error_code> {
                     auto file = co_await rn::with_context(some.ctx, rn::file::open(dir + "/a", made()));
@@ -276,7 +290,7 @@ TEST_CASE("pool: operations that are cancelled before a thread has begun are not
                 auto making = rn::go(make);
                 for (int i = 0; i < 10; ++i) co_await rn::yield();
                 some.cancel();
-                for (int i = 0; i < 10; ++i) co_await rn::yield();
+                co_await let_driver_pass();
                 go_on = true;
                 go_on.notify_all();
                 CHECK((co_await making).value() == rn::errc::cancelled);
