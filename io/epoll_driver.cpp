@@ -114,6 +114,7 @@ epoll_driver::~epoll_driver() {
 
 void epoll_driver::start(io_request& request) noexcept {
     io_slot& slot = slot_of(request);
+    if (is_for_pool(slot)) return run_in_pool(slot);
     const std::lock_guard guard(lock_);
     note_begun();
     count(counters_.submitted);

@@ -62,6 +62,7 @@ public:
     nanoseconds_t now() const noexcept override { return monotonic_now(); }
 
     void start(io_request& request) noexcept override;
+    bool has_request(const file_form&) const noexcept override { return false; }
 
 private:
     /// Of one descriptor, by its number.

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include <runnel/detail/file_action.hpp>
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/operation.hpp>
 #include <runnel/detail/pieces.hpp>
@@ -25,6 +26,8 @@ kernel_wait wait_of(io_kind kind) noexcept {
             return kernel_wait::to_send;
         case io_kind::readability:
             return kernel_wait::until_readable;
+        case io_kind::file:
+            return kernel_wait::for_file;
         case io_kind::receive:
         case io_kind::receive_message:
         case io_kind::datagram:
@@ -35,8 +38,8 @@ kernel_wait wait_of(io_kind kind) noexcept {
 }
 
 /// For traces.
-const char* name_of(io_kind kind) noexcept {
-    switch (kind) {
+const char* name_of(const io_action& what) noexcept {
+    switch (what.kind) {
         case io_kind::connect:
             return "connect";
         case io_kind::send:
@@ -45,6 +48,8 @@ const char* name_of(io_kind kind) noexcept {
             return "send";
         case io_kind::readability:
             return "poll";
+        case io_kind::file:
+            return name_of(file_of(what).kind);
         case io_kind::receive:
         case io_kind::receive_message:
         case io_kind::datagram:
@@ -73,25 +78,32 @@ bool io_operation::suspend(std::coroutine_handle<> awaiter, timer_node* limit) n
         progress_ = progress::refused;
         return refuse(task, awaiter);
     }
-    entered_ = on_->begin(lane_, alone_);
+    entered_ = on_ == nullptr ? entry::in : on_->begin(lane_, alone_);
     if (entered_ != entry::in) [[unlikely]] {
         if (entered_ != entry::watched) return go_on(task, awaiter);  // reason() sees it
         action_.watched_by = on_->timing_if_any();
     }
-    action_.fd = on_->fd();
-    if (nothing_to_move() || (try_first_ && try_now())) return go_on(task, awaiter);
+    if (on_ != nullptr) action_.fd = on_->fd();
+    if (action_.error != 0 || nothing_to_move() || (try_first_ && try_now())) return go_on(task, awaiter);
     return start(task, awaiter, limit);
 }
 
 /// The kernel would wait for the first byte even so.
 bool io_operation::nothing_to_move() const noexcept {
     const io_kind kind = action_.kind;
+    if (kind == io_kind::file) return file_of(action_).moves() && file_of(action_).bytes_left() == 0;
     return action_.bytes == 0 &&
            (kind == io_kind::receive || kind == io_kind::send || kind == io_kind::send_pieces);
 }
 
 /// Step 3. False: it would have to wait, for the rest perhaps.
 bool io_operation::try_now() noexcept {
+    if (action_.kind == io_kind::file) {
+        file_action& file = file_of(action_);
+        if (file.gives_at_once == nullptr) return false;
+        const long moved = current_io().read_now(action_.fd, file);
+        return moved >= 0 && note_file_answer(action_, moved);
+    }
     const long moved = now_ != nullptr ? now_(*this, current_io()) : move_now();
     if ((moved == -EAGAIN || moved == -EINTR) && may_wait_) return false;
     if (moved < 0) {
@@ -162,8 +174,8 @@ bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, time
         return refuse(task, awaiter);
     }
     if (traced()) [[unlikely]]
-        trace_submit(task, name_of(action_.kind), action_.fd, action_.bytes);
-    on_->note_waiting(lane_, task, wait);
+        trace_submit(task, name_of(action_), action_.fd, action_.bytes);
+    if (on_ != nullptr) on_->note_waiting(lane_, task, wait);
     if (limit != nullptr) start_limit(*limit, task, wait);  // O2
     backend.start(*request);
     return true;
@@ -173,18 +185,18 @@ runnel::transfer io_operation::outcome(timer_node* limit) {
     if (limit != nullptr) stop_timer(*limit);
     if (progress_ == progress::armed) {
         take_leased();
-        on_->note_not_waiting(lane_);
+        if (on_ != nullptr) on_->note_not_waiting(lane_);
     }
     if (action_.fd >= 0 && traced()) [[unlikely]]
         trace_outcome();
-    if (entered_ >= entry::in) on_->leave(lane_);
+    if (entered_ >= entry::in && on_ != nullptr) on_->leave(lane_);
     return {action_.moved, reason()};
 }
 
 void io_operation::trace_outcome() const noexcept {
     if (progress_ != progress::made && progress_ != progress::armed) return;  // it has not been tried
     const bool failed = action_.error != 0 && action_.moved == 0;
-    trace_complete(name_of(action_.kind), action_.fd,
+    trace_complete(name_of(action_), action_.fd,
                    failed ? -action_.error : static_cast<std::int64_t>(action_.moved),
                    progress_ == progress::armed);
 }
@@ -205,8 +217,10 @@ std::error_code io_operation::reason() {
     if (progress_ == progress::refused) return wait_error(io_outcome(running_task()));
     if (entered_ == entry::closed) return errc::closed;
     if (entered_ == entry::late) return errc::timed_out;
-    if (action_.error == 0 && (action_.moved > 0 || !on_->closed())) return {};
-    if (on_->closed()) return errc::closed;
+    const bool is_done = action_.moved > 0 || action_.kind == io_kind::file;
+    const bool closed = on_ != nullptr && on_->closed();
+    if (action_.error == 0 && (is_done || !closed)) return {};
+    if (closed) return errc::closed;
     if (action_.error == ECANCELED && progress_ == progress::armed) {
         const unsigned code = io_outcome(running_task());
         if (code != 0) return wait_error(code);

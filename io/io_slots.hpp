@@ -6,6 +6,7 @@
 //                          +---> delayed ----+<---+
 //   in_kernel --completion, but its cancel message is still on the way--> over --message--> spare
 //   in_kernel --answer to a standing action, which stays--> resting --message--> in_kernel
+//   prepared --start, of a file, where the driver has no request for it--> in_pool --its call has ended--> spare
 //
 // On a ring `in_kernel` is what it says; with epoll such a slot stands in line at its descriptor, and none is delayed.
 //
@@ -28,7 +29,7 @@
 namespace runnel::detail {
 
 struct alignas(64) io_slot : io_request {
-    enum class phase : unsigned char { spare, prepared, delayed, in_kernel, resting, over };
+    enum class phase : unsigned char { spare, prepared, delayed, in_kernel, resting, in_pool, over };
 
     task_block* task = nullptr;   // null: its action is a standing one
     io_action* action = nullptr;  // in the waiting frame: ours until the operation is completed

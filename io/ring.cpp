@@ -95,6 +95,18 @@ ring::ring(const ring_options& options) : enter_(options.enter) {
         refuse("io_uring_enter", -status);
     }
     for (unsigned i = 0; i < ring_.sq.ring_entries; ++i) ring_.sq.array[i] = i;
+    ask_what_it_supports(options.operations_known);
+    unsigned workers[2] = {options.file_workers, 0};      // 0: as it is
+    io_uring_register_iowq_max_workers(&ring_, workers);  // a wish: kernels before 5.15 have their own number
+}
+
+/// Where it may not be asked, it supports what needs no asking: nothing of files.
+void ring::ask_what_it_supports(unsigned operations_known) noexcept {
+    io_uring_probe* const probe = io_uring_get_probe_ring(&ring_);
+    if (probe == nullptr) return;
+    for (unsigned i = 0; i < probe->ops_len && i < operations_known; ++i)
+        if ((probe->ops[i].flags & IO_URING_OP_SUPPORTED) != 0) supported_.set(probe->ops[i].op);
+    io_uring_free_probe(probe);
 }
 
 ring::~ring() { io_uring_queue_exit(&ring_); }

@@ -17,6 +17,7 @@
 
 #include <liburing.h>
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 
@@ -38,7 +39,12 @@ struct ring_options {
     // Room for the completions of so many operations at once. More may be in flight (most of them wait
     // for a peer); if too many complete at once, the kernel keeps the rest until we have made room.
     unsigned cq_entries = 4096;
-    unsigned flags_withheld = 0;  // what an older kernel would not know: for tests
+    // Threads of the kernel that wait for this ring's files at once, where a file system cannot do it without one. They
+    // are made on demand and end after five idle seconds. The kernel's default is four for each processor: few where
+    // they wait for a disk, not for a processor. How many may wait for pipes and terminals stays the kernel's default.
+    unsigned file_workers = 32;
+    unsigned flags_withheld = 0;      // what an older kernel would not know: for tests, as is
+    unsigned operations_known = 256;  // requests from this number on
     enter_function enter = system_enter;
     clock_function clock = monotonic_now;
 };
@@ -81,12 +87,16 @@ public:
     /// Readable (to poll() and epoll) when there is a completion.
     int fd() const noexcept { return ring_.ring_fd; }
     bool has_feature(unsigned feature) const noexcept { return (ring_.features & feature) != 0; }
+    /// Has this kernel such a request? As it says itself.
+    bool supports(unsigned operation) const noexcept { return operation < 256 && supported_[operation]; }
 
 private:
     unsigned flags() const noexcept;
+    void ask_what_it_supports(unsigned operations_known) noexcept;
     int enter_and_wait(unsigned to_submit, std::int64_t timeout_ns) noexcept;
 
     mutable io_uring ring_{};
+    std::bitset<256> supported_;
     enter_function enter_;
 };
 }

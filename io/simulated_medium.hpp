@@ -58,7 +58,8 @@ public:
         accepted,
         closed,
         done,
-        lost
+        lost,
+        file
     };
     /// To the connection or socket `number`; goes into the hash (W2).
     void note(what kind, std::uint64_t number, std::uint64_t amount) noexcept {

@@ -11,8 +11,10 @@
 #include <span>
 
 #include <runnel/detail/check.hpp>
+#include <runnel/detail/file_action.hpp>
 #include <runnel/detail/pieces.hpp>
 #include <runnel/detail/wait.hpp>
+#include <runnel/testing_files.hpp>
 
 #include "plain_action.hpp"
 
@@ -24,7 +26,7 @@ std::unique_ptr<simulated_world> make_simulated_network(const testing::network& 
 }
 
 simulated_network::simulated_network(const testing::network& how, simulator& by, driver& owner)
-    : simulated_medium(how, by), owner_(owner), sockets_(how.descriptors()) {}
+    : simulated_medium(how, by), owner_(owner), sockets_(how.descriptors()), files_(*this) {}
 
 simulated_network::~simulated_network() {
     for (simulated_request& each : requests_) {
@@ -70,6 +72,7 @@ void simulated_network::give_back(simulated_request& unused) {
 /// Step 1.
 void simulated_network::start(io_request& request) noexcept {
     auto& started = static_cast<simulated_request&>(request);
+    if (started.action->kind == io_kind::file) return start_file(started);
     simulated_socket* socket = sockets_.find(started.action->fd);
     if (socket == nullptr) return end(started, EBADF);
     started.on = socket;
@@ -87,10 +90,30 @@ void simulated_network::cancel(io_request& request) noexcept {
     auto& taken_back = static_cast<simulated_request&>(request);
     at(now(), [this, &taken_back, serial = taken_back.serial] {
         if (taken_back.serial != serial) return;
-        if (taken_back.on == nullptr) return tell(taken_back, standing_action::event::nudged);
-        std::erase(taken_back.on->in, &taken_back);
-        std::erase(taken_back.on->out, &taken_back);
+        const bool is_queued = taken_back.on != nullptr;
+        if (!is_queued && taken_back.task == nullptr) return tell(taken_back, standing_action::event::nudged);
+        if (is_queued) {
+            std::erase(taken_back.on->in, &taken_back);
+            std::erase(taken_back.on->out, &taken_back);
+        }
         end(taken_back, ECANCELED);
+    });
+}
+
+long simulated_network::read_now(int, const file_action&) noexcept { return -EAGAIN; }
+
+/// Nothing is waited for but the disk: it is done when its time has come, or taken back before that.
+void simulated_network::start_file(simulated_request& request) {
+    at(now() + files_.latency(), [this, &request, serial = request.serial] {
+        if (request.serial != serial) return;
+        io_action& action = *request.action;
+        const long answer = files_.perform(action.fd, file_of(action));
+        note(what::file, static_cast<std::uint64_t>(file_of(action).kind),
+             static_cast<std::uint64_t>(answer));
+        if (note_file_answer(action, answer))
+            end(request, action.error);
+        else
+            start_file(request);
     });
 }
 
@@ -310,6 +333,7 @@ int simulated_network::shut_down(int fd, int how) noexcept {
 }
 
 int simulated_network::close(int fd) noexcept {
+    if (files_.owns(fd)) return files_.close(fd);
     simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
     assert(socket->in.empty() && socket->out.empty() && "M1");
@@ -390,4 +414,18 @@ long simulated_network::send_messages_now(int fd, mmsghdr* messages, unsigned co
     }
     return count;
 }
+}
+
+namespace runnel::testing {
+
+namespace {
+detail::simulated_files& files_here() {
+    detail::simulated_world* world = detail::current_world();
+    detail::check(world != nullptr, "testing: the disk is only that of a simulation");
+    return static_cast<detail::simulated_network&>(*world).files();  // there is no other world
+}
+}
+
+void use_disk(const disk& how) { files_here().use(how); }
+void crash_disk() { files_here().crash(); }
 }

@@ -26,6 +26,7 @@
 #include <runnel/detail/simulated_world.hpp>
 
 #include "simulated_datagrams.hpp"
+#include "simulated_files.hpp"
 #include "simulated_hosts.hpp"
 #include "simulated_medium.hpp"
 #include "simulated_names.hpp"
@@ -80,6 +81,11 @@ public:
     int set_file_mode(native_address at, unsigned mode) noexcept override;
     int remove_file(native_address at) noexcept override;
 
+    // Files.
+    bool has_position(int) noexcept override { return true; }
+    long read_now(int, const file_action&) noexcept override;
+    simulated_files& files() noexcept { return files_; }
+
     // What testing_network.hpp offers.
     void cut(const address& at);
     void heal(const address& at);
@@ -110,6 +116,7 @@ private:
     void tell(simulated_request& request, standing_action::event event);
     simulated_request& take_request(io_action& action);
     void give_back(simulated_request& unused);
+    void start_file(simulated_request& request);
 
     int begin_connect(simulated_request& request, simulated_socket& socket);
     void send_wish(const wish& one);
@@ -133,6 +140,7 @@ private:
     simulated_sockets sockets_;
     simulated_names names_;
     simulated_datagrams datagrams_{*this, sockets_};
+    simulated_files files_;
     std::deque<simulated_connection> connections_;  // all there were: events refer to them
     std::deque<simulated_request> requests_;        // never freed: a canceller may look at one
     std::vector<simulated_request*> free_;

@@ -1,9 +1,21 @@
 // Slots from prepare() to their last message; see slot_driver.hpp.
 #include "slot_driver.hpp"
 
+#include <sched.h>
+
+#include <cerrno>
+#include <mutex>
+#include <new>
+
+#include <runnel/blocking.hpp>
 #include <runnel/detail/wait.hpp>
 
 namespace runnel::detail {
+
+slot_driver::~slot_driver() {
+    // acquire: pairs with the release of each thread's last step.
+    while (in_pool_.load(std::memory_order_acquire) > 0) sched_yield();
+}
 
 io_slot* slot_driver::take_slot(io_action& action) noexcept {
     io_slot* slot = slots_.take(*this, lock_);
@@ -81,6 +93,65 @@ bool slot_driver::take_late(io_slot& slot) noexcept {
     --owed_messages_;
     slots_.release(slot);  // L2
     return true;
+}
+
+// --- In the pool -------------------------------------------------------------------------------------
+
+class slot_driver::pool_job final : public blocking_job {
+public:
+    pool_job(slot_driver& of, io_slot& slot) noexcept : of_(of), slot_(slot) {}
+
+private:
+    void call() noexcept override {
+        if (of_.begin_in_pool(slot_))
+            call_file(*slot_.action);
+        else
+            slot_.action->error = ECANCELED;
+        of_.end_in_pool(slot_);
+    }
+    void refused(std::error_code why) noexcept override {
+        slot_.action->error = why.category() == std::system_category() ? why.value() : ECANCELED;
+        of_.end_in_pool(slot_);
+    }
+
+    slot_driver& of_;
+    io_slot& slot_;
+};
+
+bool slot_driver::is_for_pool(const io_slot& slot) const noexcept {
+    if (slot.action->kind != io_kind::file) return false;
+    const file_form& form = form_of(file_of(*slot.action).kind);
+    return form.opcode == file_form::no_request || !has_request(form);
+}
+
+void slot_driver::run_in_pool(io_slot& slot) noexcept {
+    blocking_job* const job = new (std::nothrow) pool_job(*this, slot);
+    {
+        const std::lock_guard guard(lock_);
+        note_begun();
+        count(counters_.submitted);
+        slot.at = io_slot::phase::in_pool;
+        in_pool_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the owner's, as the destructor is
+    }
+    if (job != nullptr) return job->submit();
+    slot.action->error = ENOMEM;
+    end_in_pool(slot);
+}
+
+/// False: it has been taken back (P1).
+bool slot_driver::begin_in_pool(const io_slot& slot) noexcept {
+    const std::lock_guard guard(lock_);
+    return !slot.taken_back;
+}
+
+void slot_driver::end_in_pool(io_slot& slot) noexcept {
+    {
+        const std::lock_guard guard(lock_);
+        count(counters_.completed);
+        finish(slot);
+    }
+    // The last access: P2. release: pairs with the acquire of the destructor.
+    in_pool_.fetch_sub(1, std::memory_order_release);
 }
 
 void slot_driver::add_in_flight(int by) noexcept {

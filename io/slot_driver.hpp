@@ -4,6 +4,13 @@
 //   cancel message is still on its way then waits for it as `over`, and take_late() ends that (L2).
 //   A standing action is told instead: finish() and take_nudge() do so, and begin_again() does as it says.
 //
+// What is asked of a file system and the driver has no request for is called by a thread of the blocking pool, which
+// completes the slot under the lock, as a helper does:
+//
+//   P1  the call has the action, and the buffer in it, to its end. A message that comes meanwhile is noted and does
+//       nothing; one that came before the call began has taken the operation back;
+//   P2  the driver is not gone before each such thread has let go of it.
+//
 // A driver adds how operations begin, wait and end in the kernel, and how its owner sleeps. It has its mailbox itself,
 // for it decides what of the system is asked for first.
 #pragma once
@@ -16,6 +23,7 @@
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/spin_lock.hpp>
 
+#include "file_forms.hpp"
 #include "io_slots.hpp"
 
 namespace runnel::detail {
@@ -33,6 +41,14 @@ public:
     void discard(io_request& request) noexcept final { slots_.put_back(slot_of(request)); }
 
 protected:
+    /// P2.
+    ~slot_driver() override;
+
+    /// Is the slot's action one of a file for which there is no request? Then run_in_pool(), as the end of start().
+    bool is_for_pool(const io_slot& slot) const noexcept;
+    void run_in_pool(io_slot& slot) noexcept;
+    virtual bool has_request(const file_form& form) const noexcept = 0;
+
     static io_slot& slot_of(io_request& request) noexcept { return static_cast<io_slot&>(request); }
 
     static void count(std::atomic<std::uint64_t>& what, std::uint64_t by = 1) noexcept {
@@ -69,8 +85,12 @@ private:
     io_slot* take_slot(io_action& action) noexcept;
     void tell(io_slot& slot, standing_action::event what) noexcept;
     void release(io_slot& slot, bool message_under_way) noexcept;
+    class pool_job;
     void add_in_flight(int by) noexcept;
+    bool begin_in_pool(const io_slot& slot) noexcept;
+    void end_in_pool(io_slot& slot) noexcept;
 
     std::atomic<std::size_t> in_flight_{0};
+    std::atomic<std::size_t> in_pool_{0};
 };
 }

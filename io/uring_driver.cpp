@@ -78,6 +78,7 @@ void uring_driver::cancel_everything() noexcept {
 
 void uring_driver::start(io_request& request) noexcept {
     io_slot& slot = slot_of(request);
+    if (is_for_pool(slot)) return run_in_pool(slot);
     {
         const std::lock_guard guard(lock_);
         note_begun();

@@ -8,6 +8,7 @@
 
 #include <runnel/detail/pieces.hpp>
 
+#include "file_forms.hpp"
 #include "plain_action.hpp"
 
 namespace runnel::detail {
@@ -58,6 +59,9 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
         case io_kind::readability:
             io_uring_prep_poll_add(&request, what.fd, POLLIN | POLLRDHUP);
             break;
+        case io_kind::file:
+            fill_file_request(request, what);
+            break;
     }
 }
 
@@ -79,6 +83,8 @@ bool note_success(io_action& what, int status, unsigned flags) noexcept {
             // A datagram that the kernel could not place at once it has taken from its buffer already, at least of a
             // Unix socket, and a request that it tries again then sends one without bytes. So we only let it wait.
             return go_on_with(what);
+        case io_kind::file:
+            return note_file_answer(what, status);
         default:
             return true;
     }

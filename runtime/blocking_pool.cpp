@@ -26,7 +26,15 @@ void blocking_job::run() noexcept {
 
 void blocking_job::refuse(std::error_code why) noexcept {
     refused_ = why;
+    refused(why);
     finish_waiter();
+}
+
+void blocking_job::submit() noexcept {
+    const task_block& task = running_task();
+    task_id_ = task.id;
+    spawned_at_ = task.spawned_at;
+    current_blocking_pool().submit(*this);
 }
 
 void blocking_job::abandon() noexcept {
@@ -52,12 +60,9 @@ void blocking_job::finish_waiter() noexcept {
 
 wait_object* blocking_case::object() noexcept {
     if (!std::exchange(started_, true)) {
-        const task_block& task = running_task();
-        job_->task_id_ = task.id;
-        job_->spawned_at_ = task.spawned_at;
         // relaxed: the other party learns of the job by the pool's mutex.
         job_->parties_.fetch_add(1, std::memory_order_relaxed);
-        current_blocking_pool().submit(*job_);
+        job_->submit();
     }
     return &job_->ending_;
 }

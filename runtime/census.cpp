@@ -221,6 +221,7 @@ std::string left_objects::text(const char* indent) const {
         {"ticker", "tickers"},
         {"listener", "listeners"},
         {"socket", "sockets"},
+        {"file", "files"},
         {"failed send whose result nobody looked at,", "failed sends whose results nobody looked at,"},
     };
     std::string text;

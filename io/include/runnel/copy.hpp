@@ -7,7 +7,8 @@
 //   }
 //
 // The end of a stream is passed on by half-closing the other, so a request that ends, and an answer that goes on,
-// arrive as they were sent. Works with whatever has recv(), write_all(), shutdown_write() and, for both ways, close().
+// arrive as they were sent. Works with whatever has recv() and write_all(), and, for both ways, close(); what has no
+// shutdown_write(), a file, needs none: it ends where it has been written to.
 #pragma once
 
 #include <system_error>
@@ -21,6 +22,14 @@
 
 namespace runnel {
 
+namespace detail {
+template <class To>
+std::error_code pass_on_end(To& to) {
+    if constexpr (requires { to.shutdown_write(); }) return to.shutdown_write().error();
+    return std::error_code();
+}
+}
+
 /// Until `from` ends, and then half-closes `to`.
 /// Returns       how many bytes went over, and success; or why no more did: the error of the one or the other. What
 ///               was read and could not be written is lost then, and not counted.
@@ -33,8 +42,7 @@ task<transfer> copy(From& from, To& to) {
         auto next = co_await from.recv();
         if (!next) {
             if (next.error() != errc::end_of_stream) co_return transfer(moved, next.error());
-            const auto told = to.shutdown_write();
-            co_return transfer(moved, told.error());
+            co_return transfer(moved, detail::pass_on_end(to));
         }
         const transfer written = co_await to.write_all(*next);
         moved += written.bytes;

@@ -48,6 +48,9 @@ public:
     void run() noexcept;
     /// that it is never run, and why.
     void refuse(std::error_code why) noexcept;
+    /// Gives it to the pool of the running task's runtime, in which it runs on behalf of that task. Who waits for it
+    /// is the job's own business: it has no waiter (of blocking_case) but the parties it was made with: one, the pool.
+    void submit() noexcept;
     /// No waiter may be woken any more: the runtime goes.
     void abandon() noexcept;
     /// A party goes; with the last one the job.
@@ -56,6 +59,8 @@ public:
 protected:
     virtual ~blocking_job() = default;
     virtual void call() noexcept = 0;
+    /// Of a job without a waiter: it is never run.
+    virtual void refused(std::error_code) noexcept {}
 
 private:
     friend class blocking_case;

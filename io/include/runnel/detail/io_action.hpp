@@ -25,7 +25,8 @@ enum class io_kind : unsigned char {
     receive_message,  // one message, into what the msghdr at `data` names; descriptors in it are closed on exec
     send_message,     // one message, of the msghdr at `data`; never raises SIGPIPE
     send_pieces,      // as send, of the `pieces` at `data` (detail/pieces.hpp)
-    datagram          // until receive_message_now() will find one: it is looked at, and stays there
+    datagram,         // until receive_message_now() will find one: it is looked at, and stays there
+    file              // `data` is a file_action (file_action.hpp), which says what
 };
 
 /// Is `data` where a msghdr is, rather than bytes? Then `bytes` means nothing, and a message may have none.

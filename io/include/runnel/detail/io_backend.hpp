@@ -24,6 +24,8 @@
 
 namespace runnel::detail {
 
+struct file_action;
+
 class io_backend : public socket_calls {
 public:
     /// nullptr when there is no memory for it.
@@ -31,6 +33,12 @@ public:
     virtual io_request* prepare(standing_action& action) noexcept = 0;
     virtual void discard(io_request& request) noexcept = 0;
     virtual void start(io_request& request) noexcept = 0;
+
+    /// Of a file: not a pipe, nor a terminal. Never waits.
+    virtual bool has_position(int fd) noexcept;
+
+    /// What a file has in memory, if it can be read without waiting: a count, 0 at its end; else -EAGAIN.
+    virtual long read_now(int fd, const file_action& what) noexcept;
 
     /// Memory for what was received, of this worker. Threads: the owner.
     buffer_pool& buffers() noexcept { return buffers_; }

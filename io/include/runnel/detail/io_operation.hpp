@@ -49,9 +49,10 @@ public:
 protected:
     io_operation(descriptor& on, lane which, const io_action& what) noexcept
         : on_(&on), action_(what), lane_(which) {}
+    explicit io_operation(const io_action& what) noexcept : on_(nullptr), action_(what), lane_(lane::call) {}
     ~io_operation() = default;
 
-    descriptor* on_;
+    descriptor* on_;  // nullptr: what has none, as a path
     io_action action_;
     bool try_first_ = false;  // step 3
     bool may_wait_ = true;    // else step 3, tried first, is all: resource_unavailable_try_again

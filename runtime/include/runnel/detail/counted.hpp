@@ -27,6 +27,7 @@ enum class counted_kind : unsigned char {
     ticker,
     listener,
     socket,
+    file,
     overlooked_send
 };
 

@@ -38,7 +38,8 @@ enum class kernel_wait : unsigned char {
     to_connect,
     to_receive,
     to_send,
-    until_readable
+    until_readable,
+    for_file
 };
 
 /// What a canceller knows of an operation in the kernel: whom to ask to take it back. Lives in the
