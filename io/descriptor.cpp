@@ -31,12 +31,14 @@ std::atomic_ref<std::uint64_t> shared(std::uint64_t& users) noexcept {
 descriptor::descriptor(descriptor&& other) noexcept : counts_(std::move(other.counts_)) {
     check((other.users_ & ~closed_bit) == 0, "socket: moved while an operation is in flight");
     fd_ = std::exchange(other.fd_, -1);
+    then_ = other.then_;
     users_ = std::exchange(other.users_, closed_bit);
 }
 
 descriptor& descriptor::operator=(descriptor&& other) noexcept {
     descriptor taken(std::move(other));
     std::swap(fd_, taken.fd_);
+    std::swap(then_, taken.then_);
     std::swap(users_, taken.users_);
     std::swap(counts_, taken.counts_);
     return *this;  // and `taken` ends what we had
@@ -73,7 +75,7 @@ void descriptor::close() noexcept {
     do {
         if ((seen & closed_bit) != 0) return;
     } while (!shared(users_).compare_exchange_weak(seen, (seen + one(lane::call)) | closed_bit));
-    if (seen != 0) current_sockets().shut_down(fd_, SHUT_RDWR);  // F2
+    if (seen != 0 && then_ == when_closed::shut_down) current_sockets().shut_down(fd_, SHUT_RDWR);  // F2
     leave(lane::call);
 }
 }

@@ -22,11 +22,13 @@ kernel_wait wait_of(io_kind kind) noexcept {
         case io_kind::connect:
             return kernel_wait::to_connect;
         case io_kind::send:
+        case io_kind::write:
             return kernel_wait::to_send;
         case io_kind::readability:
             return kernel_wait::until_readable;
         case io_kind::receive:
         case io_kind::lease:
+        case io_kind::read:
             break;
     }
     return kernel_wait::to_receive;
@@ -43,6 +45,10 @@ const char* name_of(io_kind kind) noexcept {
             return "send";
         case io_kind::readability:
             return "poll";
+        case io_kind::read:
+            return "read";
+        case io_kind::write:
+            return "write";
         case io_kind::receive:
         case io_kind::lease:
             break;
@@ -67,6 +73,15 @@ bool has_begun(stopping_operation& stopping) noexcept {
     return stopping.try_now(nobody);
 }
 
+/// Y1 of byte_end.hpp.
+void watch(close_alarm& closing, const descriptor& on, task_block& task, std::uint64_t wait) noexcept {
+    const std::uint64_t ticket = ticket_for(wait, wait_code::cancelled);
+    closing.bell->lock.lock();
+    closing.bell->waiting.enlist(closing.node, task, ticket);
+    closing.bell->lock.unlock();
+    if (on.closed()) claim(task, ticket, wait_code::cancelled);
+}
+
 void watch(stopping_operation& stopping, task_block& task, std::uint64_t wait) noexcept {
     const std::uint64_t ticket = ticket_for(wait, wait_code::stopping);
     wait_object& object = *stopping.object();
@@ -77,12 +92,30 @@ void watch(stopping_operation& stopping, task_block& task, std::uint64_t wait) n
     if (has_begun(stopping)) claim(task, ticket, wait_code::stopping);
 }
 
+void unwatch(close_alarm& closing) noexcept {
+    closing.bell->lock.lock();
+    closing.bell->waiting.delist(closing.node);
+    closing.bell->lock.unlock();
+}
+
 void unwatch(stopping_operation& stopping) noexcept {
     wait_object& object = *stopping.object();
     object.lock.lock();
     stopping.delist();
     object.lock.unlock();
 }
+}
+
+void close_bell::ring() noexcept {
+    for (;;) {
+        lock.lock();
+        const wait_node* const first = waiting.pop_front();
+        task_block* const task = first != nullptr ? first->task : nullptr;
+        const std::uint64_t ticket = first != nullptr ? first->ticket : 0;
+        lock.unlock();
+        if (task == nullptr) return;
+        claim(*task, ticket, wait_code::cancelled);  // its descriptor is closed: reason() sees that first
+    }
 }
 
 bool io_operation::suspend(std::coroutine_handle<> awaiter, io_alarms alarms) noexcept {
@@ -104,13 +137,20 @@ bool io_operation::suspend(std::coroutine_handle<> awaiter, io_alarms alarms) no
 
 /// The kernel would wait for the first byte even so.
 bool io_operation::nothing_to_move() const noexcept {
-    return action_.bytes == 0 && (action_.kind == io_kind::receive || action_.kind == io_kind::send);
+    switch (action_.kind) {
+        case io_kind::receive:
+        case io_kind::send:
+        case io_kind::read:
+        case io_kind::write:
+            return action_.bytes == 0;
+        default:
+            return false;
+    }
 }
 
 /// Step 3. False: it would have to wait, for the rest perhaps.
 bool io_operation::try_now() noexcept {
-    const bool sends = action_.kind == io_kind::send;
-    const long moved = sends ? current_io().send_now(action_.fd, action_.data, action_.bytes) : receive_now();
+    const long moved = move_now();
     if (moved == -EAGAIN || moved == -EINTR) return false;
     if (moved < 0) {
         action_.error = static_cast<int>(-moved);
@@ -118,6 +158,20 @@ bool io_operation::try_now() noexcept {
     }
     action_.advance(static_cast<std::size_t>(moved));
     return !action_.whole || action_.bytes == 0;
+}
+
+long io_operation::move_now() noexcept {
+    const io_action& what = action_;
+    switch (what.kind) {
+        case io_kind::send:
+            return current_io().send_now(what.fd, what.data, what.bytes);
+        case io_kind::read:
+            return current_io().read_now(what.fd, what.data, what.bytes, what.at_once);
+        case io_kind::write:
+            return current_io().write_now(what.fd, what.data, what.bytes, what.at_once);
+        default:
+            return receive_now();
+    }
 }
 
 long io_operation::receive_now() noexcept {
@@ -163,6 +217,7 @@ bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, io_a
         trace_submit(task, name_of(action_.kind), action_.fd, action_.bytes);
     if (alarms.limit != nullptr) start_limit(*alarms.limit, task, wait);  // O2
     if (alarms.stopping != nullptr) watch(*alarms.stopping, task, wait);
+    if (alarms.closing != nullptr) watch(*alarms.closing, *on_, task, wait);
     backend.start(*request);
     return true;
 }
@@ -170,6 +225,7 @@ bool io_operation::start(task_block& task, std::coroutine_handle<> awaiter, io_a
 runnel::transfer io_operation::outcome(io_alarms alarms) {
     if (alarms.limit != nullptr) stop_timer(*alarms.limit);
     if (alarms.stopping != nullptr) unwatch(*alarms.stopping);
+    if (alarms.closing != nullptr) unwatch(*alarms.closing);
     if (progress_ == progress::armed) take_leased();
     if (action_.fd >= 0 && traced()) [[unlikely]]
         trace_outcome();

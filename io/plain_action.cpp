@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "byte_calls.hpp"
+
 namespace runnel::detail {
 
 namespace {
@@ -78,7 +80,9 @@ bool end_connect(io_action& what) noexcept {
 }
 }
 
-bool goes_out(io_kind kind) noexcept { return kind == io_kind::send || kind == io_kind::connect; }
+bool goes_out(io_kind kind) noexcept {
+    return kind == io_kind::send || kind == io_kind::connect || kind == io_kind::write;
+}
 
 bool begin_action(io_action& what) noexcept {
     switch (what.kind) {
@@ -89,6 +93,10 @@ bool begin_action(io_action& what) noexcept {
             return begin_connect(what);
         case io_kind::receive:
             return !what.will_wait && receive(what);
+        case io_kind::read:
+            return !what.will_wait && go_on_reading(what);
+        case io_kind::write:
+            return go_on_writing(what);
         case io_kind::send:
             return send(what);
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
@@ -108,6 +116,10 @@ bool go_on_with(io_action& what) noexcept {
             return receive(what);
         case io_kind::send:
             return send(what);
+        case io_kind::read:
+            return go_on_reading(what);
+        case io_kind::write:
+            return go_on_writing(what);
         case io_kind::lease:
         case io_kind::readability:
             return true;

@@ -54,7 +54,8 @@ void simulated_network::start(io_request& request) noexcept {
     } else if (attempt(started)) {
         return end(started, started.action->error);
     }
-    (kind == io_kind::connect || kind == io_kind::send ? socket->out : socket->in).push_back(&started);
+    const bool goes_out = kind == io_kind::connect || kind == io_kind::send || kind == io_kind::write;
+    (goes_out ? socket->out : socket->in).push_back(&started);
 }
 
 /// Step 3.
@@ -105,8 +106,8 @@ bool simulated_network::attempt(simulated_request& request) {
         action.error = ENOTCONN;
         return true;
     }
-    if (action.kind == io_kind::send) return attempt_send(request);
-    if (action.kind != io_kind::receive) return stream->readable();
+    if (action.kind == io_kind::send || action.kind == io_kind::write) return attempt_send(request);
+    if (action.kind != io_kind::receive && action.kind != io_kind::read) return stream->readable();
     const long moved = stream->receive(action.data, action.bytes);
     if (moved == -EAGAIN) return false;
     if (moved < 0)
@@ -146,7 +147,9 @@ bool simulated_network::attempt_accept(simulated_request& request) {
 bool simulated_network::attempt_send(simulated_request& request) {
     io_action& action = *request.action;
     do {
-        const long moved = request.on->stream->send(action.data, action.bytes);
+        const long moved = action.kind == io_kind::write
+                               ? request.on->stream->write(action.data, action.bytes)
+                               : request.on->stream->send(action.data, action.bytes);
         if (moved == -EAGAIN) return false;
         if (moved < 0)
             action.error = static_cast<int>(-moved);
@@ -236,5 +239,37 @@ long simulated_network::send_now(int fd, const void* from, std::size_t bytes) no
     simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return -EBADF;
     return socket->is == simulated_socket::connected ? socket->stream->send(from, bytes) : -EPIPE;
+}
+
+/// Its ends have no address: no cut reaches them.
+int simulated_network::make_pipe(int (&ends)[2]) noexcept {
+    simulated_socket* const reader = sockets_.open(address::any_ipv4(0));
+    simulated_socket* const writer = reader != nullptr ? sockets_.open(address::any_ipv4(0)) : nullptr;
+    if (writer == nullptr) {
+        if (reader != nullptr) sockets_.close(*reader);
+        return -EMFILE;
+    }
+    const address nowhere = reader->local;
+    simulated_connection& made = connections_.emplace_back(static_cast<simulated_medium&>(*this),
+                                                           static_cast<std::uint32_t>(connections_.size()),
+                                                           nowhere, nowhere, nowhere, nowhere, nowhere);
+    reader->is = writer->is = simulated_socket::connected;
+    reader->stream = &made.near;
+    writer->stream = &made.far;
+    made.near.holder = reader;
+    made.far.holder = writer;
+    ends[0] = reader->fd;
+    ends[1] = writer->fd;
+    return 0;
+}
+
+long simulated_network::read_now(int fd, void* to, std::size_t bytes, bool) noexcept {
+    return receive_now(fd, to, bytes);
+}
+
+long simulated_network::write_now(int fd, const void* from, std::size_t bytes, bool) noexcept {
+    simulated_socket* socket = sockets_.find(fd);
+    if (socket == nullptr) return -EBADF;
+    return socket->stream->write(from, bytes);
 }
 }

@@ -49,6 +49,16 @@ bool stream_end::readable() const noexcept { return has_bytes() || end_arrived_ 
 long stream_end::send(const void* from, std::size_t bytes) {
     if (error_ != 0) return -std::exchange(error_, 0);
     if (write_shut_ || dead_) return -EPIPE;
+    const long moved = put(from, bytes);
+    if (moved >= 0 && of_.medium.strikes(of_.medium.how().resets())) of_.reset();
+    return moved;
+}
+
+long stream_end::write(const void* from, std::size_t bytes) {
+    return write_shut_ || dead_ || other().closed_ ? -EPIPE : put(from, bytes);
+}
+
+long stream_end::put(const void* from, std::size_t bytes) {
     simulated_medium& medium = of_.medium;
     const std::size_t room = medium.how().buffer() - std::min(unread_, medium.how().buffer());
     if (room == 0) return -EAGAIN;
@@ -56,7 +66,6 @@ long stream_end::send(const void* from, std::size_t bytes) {
     const auto* first = static_cast<const std::byte*>(from);
     unread_ += part;
     transmit({0, segment::data, {first, first + part}});
-    if (medium.strikes(medium.how().resets())) of_.reset();
     return static_cast<long>(part);
 }
 

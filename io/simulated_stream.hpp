@@ -51,6 +51,8 @@ public:
 
     long receive(void* to, std::size_t bytes);
     long send(const void* from, std::size_t bytes);
+    /// Into a pipe: that nobody reads any more shows at once, and no chance of a network's strikes.
+    long write(const void* from, std::size_t bytes);
     /// Would receive() not wait?
     bool readable() const noexcept;
     bool has_bytes() const noexcept { return taken_ < arrived_.size(); }
@@ -76,6 +78,7 @@ private:
     };
 
     stream_end& other() noexcept;
+    long put(const void* from, std::size_t bytes);
     void transmit(segment what);
     void arrive();  // an event: the front segment, if its time has come
     void take_in(segment what);

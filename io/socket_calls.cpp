@@ -1,6 +1,7 @@
 // The system's socket calls; see runnel/detail/socket_calls.hpp.
 #include <runnel/detail/socket_calls.hpp>
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -13,6 +14,8 @@
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/detail/wait.hpp>
 #include <runnel/detail/worker_local.hpp>
+
+#include "byte_calls.hpp"
 
 namespace runnel::detail {
 
@@ -79,6 +82,16 @@ long socket_calls::receive_now(int fd, void* to, std::size_t bytes) noexcept {
 
 long socket_calls::send_now(int fd, const void* from, std::size_t bytes) noexcept {
     return or_error(send(fd, from, bytes, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+int socket_calls::make_pipe(int (&ends)[2]) noexcept { return or_error(pipe2(ends, O_CLOEXEC)); }
+
+long socket_calls::read_now(int fd, void* to, std::size_t bytes, bool at_once) noexcept {
+    return read_bytes_now(fd, to, bytes, at_once);
+}
+
+long socket_calls::write_now(int fd, const void* from, std::size_t bytes, bool at_once) noexcept {
+    return write_bytes_now(fd, from, bytes, at_once);
 }
 
 socket_calls& current_sockets() noexcept {

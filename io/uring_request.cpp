@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "byte_calls.hpp"
+
 namespace runnel::detail {
 
 namespace {
@@ -33,6 +35,10 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
             io_uring_prep_send(&request, what.fd, what.data, length(what),
                                MSG_NOSIGNAL | (what.whole ? MSG_WAITALL : 0));
             break;
+        case io_kind::write:  // note_success() makes the call, see byte_calls.hpp
+            io_uring_prep_poll_add(&request, what.fd, POLLOUT);
+            break;
+        case io_kind::read:
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
             io_uring_prep_poll_add(&request, what.fd, POLLIN | POLLRDHUP);
@@ -52,6 +58,10 @@ bool note_success(io_action& what, int status, unsigned flags) noexcept {
         case io_kind::send:
             what.advance(static_cast<std::size_t>(status));
             return !what.whole || what.bytes == 0;
+        case io_kind::read:
+            return go_on_reading(what);
+        case io_kind::write:
+            return go_on_writing(what);
         default:
             return true;
     }

@@ -46,6 +46,7 @@ public:
 
 private:
     friend class receive_operation;
+    friend class pipe_receive_operation;
     chunk(std::byte* leased, std::size_t size) noexcept : data_(leased), size_(size) {}
 
     std::byte* data_;

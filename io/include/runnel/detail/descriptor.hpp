@@ -24,11 +24,15 @@ namespace runnel::detail {
 
 enum class lane : unsigned char { in, out, call };
 
+/// What ends the operations in flight: a shutdown of the socket; or whoever closes it tells them (byte_end.hpp).
+enum class when_closed : unsigned char { shut_down, told };
+
 class descriptor {
 public:
     descriptor() noexcept = default;
-    descriptor(int fd, counted_kind what, std::source_location made_at) noexcept
-        : fd_(fd), users_(0), counts_(what, made_at) {}
+    descriptor(int fd, counted_kind what, std::source_location made_at,
+               when_closed then = when_closed::shut_down) noexcept
+        : fd_(fd), then_(then), users_(0), counts_(what, made_at) {}
     descriptor(descriptor&& other) noexcept;
     descriptor& operator=(descriptor&& other) noexcept;
     ~descriptor();
@@ -48,6 +52,7 @@ private:
     static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
 
     int fd_ = -1;
+    when_closed then_ = when_closed::shut_down;
     std::uint64_t users_ = closed_bit;  // 20 bits for each lane, and whether it is closed; atomic in the .cpp
     counted counts_;                    // until the number is given back
 };

@@ -24,6 +24,8 @@
 #include <utility>
 
 #include <runnel/detail/timer_node.hpp>
+#include <runnel/detail/wait_case.hpp>
+#include <runnel/detail/wait_object.hpp>
 
 #include "../transfer.hpp"
 #include "descriptor.hpp"
@@ -35,10 +37,30 @@ class stopping_operation;
 
 namespace runnel::detail {
 
+/// Where operations stand whose descriptor cannot end them by itself when it is closed (byte_end.hpp).
+class close_bell : public wait_object {
+public:
+    close_bell() noexcept = default;
+    close_bell(const close_bell&) = delete;
+    close_bell& operator=(const close_bell&) = delete;
+    /// Takes back all that stand here. Threads: any.
+    void ring() noexcept;
+
+    wait_list waiting;
+};
+/// The place of one.
+class close_alarm {
+public:
+    explicit close_alarm(close_bell& at) noexcept : bell(&at) {}
+    close_bell* bell;
+    wait_node node;
+};
+
 /// What takes an operation back, beside its context. Lives in the awaiting frame.
 struct io_alarms {
     timer_node* limit = nullptr;             // of a with_timeout: its `when` is in nanoseconds from now
     stopping_operation* stopping = nullptr;  // of what takes in the new: ends when the runtime begins to stop
+    close_alarm* closing = nullptr;          // of what close() has to tell
 };
 
 class io_operation {
@@ -62,7 +84,9 @@ protected:
     bool alone_ = true;       // no second operation in this lane: check()
 
 private:
-    /// Step 3 of a receive or lease: what a plain call gives, or -EAGAIN.
+    /// Step 3: how much a plain call has moved, or -errno.
+    long move_now() noexcept;
+    /// The same of a receive or lease: what a plain call gives, or -EAGAIN.
     long receive_now() noexcept;
     enum class progress : unsigned char { made, refused, stopped, armed };
 
@@ -108,7 +132,11 @@ public:
     typename Op::result_type await_resume() { return op_.complete(op_.outcome(alarms())); }
 
 private:
-    io_alarms alarms() noexcept { return {&timer_, op_.alarms().stopping}; }
+    io_alarms alarms() noexcept {
+        io_alarms all = op_.alarms();
+        all.limit = &timer_;
+        return all;
+    }
 
     Op& op_;
     timer_node timer_;

@@ -27,6 +27,10 @@ enum class counted_kind : unsigned char {
     ticker,
     listener,
     socket,
+    pipe,
+    process,
+    file_watch,
+    signals,
     overlooked_send
 };
 
