@@ -49,6 +49,13 @@ descriptor::~descriptor() {
     close();
 }
 
+int descriptor::release() noexcept {
+    check((users_ & ~closed_bit) == 0, "socket: given away while an operation is in flight");
+    users_ = closed_bit;
+    counts_.gone();
+    return std::exchange(fd_, -1);
+}
+
 bool descriptor::closed() const noexcept {
     return (shared(const_cast<std::uint64_t&>(users_)).load() & closed_bit) != 0;
 }

@@ -1,7 +1,6 @@
 // See runnel/process.hpp, child_state.hpp and spawning.hpp.
 #include <runnel/process.hpp>
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -109,7 +108,7 @@ int child_state::release() noexcept {
     if (look()) return -1;
     ended_ = true;
     lost_ = ECHILD;
-    return fcntl(handle.fd(), F_DUPFD_CLOEXEC, 3);
+    return handle.release();
 }
 
 /// Waits until the descriptor is readable; any number of tasks at once.

@@ -11,7 +11,7 @@ namespace runnel::detail {
 /// Takes over `pidfd`. Threads: any. Never waits for the child.
 void reap_later(int pidfd) noexcept;
 
-/// The status of a child that has ended, as waitid() gives it: 0 and `code`/`signal`; -EAGAIN: it runs; -ECHILD: somebody
-/// else has taken it. Takes it only once: the zombie is gone.
+/// The status of a child that has ended, as waitid() gives it: 0 and `code`, `signal`; -EAGAIN: it runs; -ECHILD:
+/// somebody else has taken it. It can be taken once: then the zombie is gone.
 int take_status(int pidfd, int& code, int& signal) noexcept;
 }

@@ -1,4 +1,4 @@
-// What a program was given to read and to write: each test is the parent of one, and gives it a pipe, a file, a terminal.
+// What a program was given to read and to write: each test starts one, and gives it a pipe, a file, a terminal.
 #include <fcntl.h>
 #include <pty.h>
 #include <sys/wait.h>
@@ -31,7 +31,8 @@ rn::task<int> upper_case() {
     }
     rn::pipe_writer errors = rn::standard_error().value();
     const bool as_it_was = (fcntl(0, F_GETFL) & O_NONBLOCK) == 0 && (fcntl(1, F_GETFL) & O_NONBLOCK) == 0;
-    (void)co_await errors.write_all(as_it_was ? "flags kept" : "flags changed");
+    const std::string_view answer = as_it_was ? "flags kept" : "flags changed";
+    (void)co_await errors.write_all(answer);
     co_return 0;
 }
 

@@ -8,10 +8,10 @@
 //       else reload(event->path);
 //
 //   V1  events come in the order in which they happened; two that are alike and follow each other may come as one;
-//   V2  when more happen than the kernel keeps (fs.inotify.max_queued_events), it drops some, and says so by an event of
-//       its own: lost(). Then whoever keeps a picture of the files must take a new one;
-//   V3  a directory is watched, not the tree below it. What is in a directory that was made just now may have been there
-//       before it was added: look for it.
+//   V2  when more happen than the kernel keeps (fs.inotify.max_queued_events), it drops some, and says so by an
+//       event of its own: lost(). Then whoever keeps a picture of the files must take a new one;
+//   V3  a directory is watched, not the tree below it. What is in a directory that was made just now may have been
+//       there before it was added: look for it.
 //
 // Not taken: a select case. What was read from the kernel belongs to one reader, who may be cancelled and go on; a task
 // that sends the events into a channel makes one of it.
@@ -30,7 +30,7 @@ namespace runnel {
 
 class file_event {
 public:
-    /// What to ask for, added up; each event is one of them (and `directory`, `watch_ended`, `events_lost` come unasked).
+    /// What to ask for, added up; each event is one of them, perhaps with `directory`. Those after `all` come unasked.
     enum kind : std::uint32_t {
         accessed = 0x1,
         modified = 0x2,

@@ -170,7 +170,8 @@ public:
     pipe_reader& output() noexcept { return output_; }
     pipe_reader& error() noexcept { return error_; }
 
-    /// Waits for its end. (Who has not read its output may wait for ever: the child does, too.)
+    /// Waits for its end. (Who has not read its output may wait for ever: the child does, too.) For a select() it is
+    /// the join_handle of a task that waits.
     /// Returns       how it ended, each time; no_child_process when somebody else has taken its status (R5).
     /// Cancellation  a cancel point: ends the wait, not the child. Of a child that is known to have ended, none.
     task<result<exit_status>> wait();
@@ -248,5 +249,6 @@ private:
 /// Returns       what was collected, with the reason when that is not all.
 /// Cancellation  a cancel point: then the child is terminate()d before it returns. The time limit of a child is
 ///               with_timeout(d, output(…)), which gives errc::timed_out and what was collected.
+/// Order         it ends when its streams have: what the child has started itself and left running has them, too.
 task<process_output> output(command what, output_options how = {});
 }

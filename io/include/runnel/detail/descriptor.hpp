@@ -45,6 +45,9 @@ public:
     bool enter(lane which, bool alone) noexcept;
     void leave(lane which) noexcept;
 
+    /// Gives the number away. check(): nothing is in flight.
+    int release() noexcept;
+
     /// Ends what is in flight; nothing enters any more. Threads: any, for as long as it lives.
     void close() noexcept;
 
