@@ -47,19 +47,17 @@ file_event file_watch::core::take() {
     return made;
 }
 
-file_watch::file_watch(std::unique_ptr<core> made) noexcept : core_(std::move(made)) {}
-file_watch::file_watch(file_watch&&) noexcept = default;
-file_watch& file_watch::operator=(file_watch&&) noexcept = default;
-file_watch::~file_watch() = default;
+file_watch::~file_watch() { delete core_; }
 
 result<file_watch> file_watch::make(std::source_location at) {
     detail::check(detail::current_world() == nullptr, "file_watch: a simulation has no files");
     const int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (fd < 0) return std::error_code(errno, std::system_category());
-    return file_watch(std::make_unique<core>(fd, at));
+    return file_watch(new core(fd, at));
 }
 
 result<int> file_watch::add(const std::string& path, std::uint32_t kinds) {
+    detail::check(core_ != nullptr, "file_watch: used after it was moved from");
     const int watch = inotify_add_watch(core_->events.native_handle(), path.c_str(), kinds);
     if (watch < 0) return std::error_code(errno, std::system_category());
     core_->paths[watch] = path;
@@ -73,6 +71,7 @@ result<> file_watch::remove(int watch) noexcept {
 }
 
 task<result<file_event>> file_watch::next() {
+    detail::check(core_ != nullptr, "file_watch: used after it was moved from");
     core& here = *core_;
     if (!here.has_event()) {
         const auto read = co_await here.events.read_some(here.buffer);

@@ -131,12 +131,9 @@ private:
 
 // --- process ---------------------------------------------------------------------------------------
 
-process::process(std::unique_ptr<detail::child_state> state) noexcept : state_(std::move(state)) {}
-process::process(process&& other) noexcept = default;
-
 process& process::operator=(process&& other) noexcept {
     process old(std::move(*this));
-    state_ = std::move(other.state_);
+    state_ = std::exchange(other.state_, nullptr);
     input_ = std::move(other.input_);
     output_ = std::move(other.output_);
     error_ = std::move(other.error_);
@@ -153,7 +150,7 @@ process::~process() {
 void process::give_up() noexcept {
     const int pidfd = state_->release();
     if (pidfd >= 0) detail::reap_later(pidfd);
-    state_.reset();
+    delete std::exchange(state_, nullptr);
 }
 
 void process::detach() && noexcept {

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "child_state.hpp"
 #include "reaper.hpp"
@@ -167,7 +168,7 @@ result<process> spawning::adopt(int pid, std::source_location at) {
         waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED);
         return system_error(pidfd);
     }
-    process made(std::make_unique<detail::child_state>(pidfd, pid, what_.own_group_, at));
+    process made(new detail::child_state(pidfd, pid, what_.own_group_, at));
     const auto take = [this](int number) { return std::exchange(ours_[number], -1); };
     if (ours_[0] >= 0) made.input_ = pipe_writer::own(take(0), at);
     if (ours_[1] >= 0) made.output_ = pipe_reader::own(take(1), at);

@@ -19,9 +19,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <source_location>
 #include <string>
+#include <utility>
 
 #include <runnel/result.hpp>
 #include <runnel/task.hpp>
@@ -74,8 +74,12 @@ public:
     /// Returns  too_many_files_open when this user has too many (fs.inotify.max_user_instances).
     /// Threads  any. check(): not in a simulation, which has no files.
     static result<file_watch> make(std::source_location at = std::source_location::current());
-    file_watch(file_watch&& other) noexcept;
-    file_watch& operator=(file_watch&& other) noexcept;
+    file_watch(file_watch&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+    file_watch& operator=(file_watch&& other) noexcept {
+        file_watch taken(std::move(other));
+        std::swap(core_, taken.core_);
+        return *this;
+    }
     ~file_watch();
 
     /// Watches `path` for `kinds` (for no others, when it is watched already).
@@ -94,7 +98,7 @@ public:
 
 private:
     struct core;
-    explicit file_watch(std::unique_ptr<core> made) noexcept;
-    std::unique_ptr<core> core_;
+    explicit file_watch(core* made) noexcept : core_(made) {}
+    core* core_;
 };
 }

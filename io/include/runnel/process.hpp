@@ -26,7 +26,6 @@
 #pragma once
 
 #include <chrono>
-#include <memory>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -159,7 +158,11 @@ class child_state;
 /// Threads  kill() and wait() by any tasks at once; not moved or destroyed while they wait: check().
 class process {
 public:
-    process(process&& other) noexcept;
+    process(process&& other) noexcept
+        : state_(std::exchange(other.state_, nullptr)),
+          input_(std::move(other.input_)),
+          output_(std::move(other.output_)),
+          error_(std::move(other.error_)) {}
     process& operator=(process&& other) noexcept;
     ~process();
 
@@ -194,10 +197,10 @@ public:
 private:
     friend class command;
     friend class spawning;
-    explicit process(std::unique_ptr<detail::child_state> state) noexcept;
+    explicit process(detail::child_state* state) noexcept : state_(state) {}
     void give_up() noexcept;
 
-    std::unique_ptr<detail::child_state> state_;
+    detail::child_state* state_;
     pipe_writer input_;
     pipe_reader output_, error_;
 };
