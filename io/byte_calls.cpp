@@ -1,6 +1,7 @@
 // See byte_calls.hpp, whose steps are named here.
 #include "byte_calls.hpp"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -37,6 +38,12 @@ bool unknown(long answer) noexcept { return answer == -EOPNOTSUPP || answer == -
 bool ready(int fd, short events) noexcept {
     pollfd one{fd, events, 0};
     return ::poll(&one, 1, 0) != 0;  // an error too: the call itself will tell
+}
+
+/// Has somebody set O_NONBLOCK?
+bool says_eagain(int fd) noexcept {
+    const int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_NONBLOCK) != 0;
 }
 
 /// Step 5, while it lives.
@@ -102,7 +109,7 @@ long read_bytes_now(int fd, void* to, std::size_t bytes, bool at_once) noexcept 
     if (!at_once) {
         const long answer = answer_of([&] { return preadv2(fd, &into, 1, -1, RWF_NOWAIT); });
         if (!unknown(answer)) return answer;
-        if (!ready(fd, POLLIN)) return -EAGAIN;
+        if (!says_eagain(fd) && !ready(fd, POLLIN)) return -EAGAIN;
     }
     return answer_of([&] { return ::read(fd, into.iov_base, into.iov_len); });
 }
@@ -112,8 +119,10 @@ long write_bytes_now(int fd, const void* from, std::size_t bytes, bool at_once) 
     if (!at_once) {
         const long answer = write_nowait(fd, out);
         if (answer != -EOPNOTSUPP) return answer;
-        if (!ready(fd, POLLOUT)) return -EAGAIN;
-        out.iov_len = std::min<std::size_t>(out.iov_len, PIPE_BUF);
+        if (!says_eagain(fd)) {
+            if (!ready(fd, POLLOUT)) return -EAGAIN;
+            out.iov_len = std::min<std::size_t>(out.iov_len, PIPE_BUF);
+        }
     }
     return without_signal([&] { return ::write(fd, out.iov_base, out.iov_len); });
 }

@@ -2,10 +2,11 @@
 //
 // O_NONBLOCK is a flag of the open file, which other processes have too, so it is not touched (Y2 of
 // detail/byte_end.hpp). That a call is not to wait is asked for with the call:
-//   1  RWF_NOWAIT: pipes and sockets know it;
-//   2  where the kernel or the file does not, poll() says whether there is something; a write is then at most as long
-//      as the room that poll() has promised. Between the two calls another process may have been faster: then this
-//      one waits, as the program's own read would. (Terminals are opened anew, with a flag of their own, and do not.)
+//   1  RWF_NOWAIT: sockets know it, and pipes since Linux 6.4 (not FIFOs);
+//   2  where the kernel or the file does not: if the flag is set, as it is where the open file is ours alone (a FIFO
+//      that we have opened, a terminal that we have opened anew), by a plain call. Else poll() says whether there is
+//      something; a write is then at most as long as the room that poll() has promised. Between the two calls another
+//      process may have been faster: then this one waits, as the program's own read would;
 //   3  what is always ready, as a file, is read and written by a plain call (`at_once`).
 //
 // A write into a pipe that nobody reads raises SIGPIPE in the thread that makes it:

@@ -141,7 +141,7 @@ TEST_CASE("pipe: close() ends a read and a write in flight and nobody else gets 
     const auto talk = []() -> rn::task<> {
         auto [reader, writer] = rn::make_pipe().value();
         const auto wait = [](rn::pipe_reader& from) -> rn::task<std::error_code> {
-            const auto got = co_await from.recv();
+            const auto got = co_await rn::with_timeout(1h, from.recv());
             co_return got.error();
         };
         auto waits = rn::go(wait, rn::borrow(reader));
@@ -306,6 +306,29 @@ TEST_CASE("fifo: a reader waits for the first writer, a writer for a reader") {
     CHECK(run_on(1, talk, path));
     const auto missing = rn::pipe_reader::open(here.file("missing"));
     CHECK(missing.error() == std::errc::no_such_file_or_directory);
+}
+
+TEST_CASE("fifo: an end that blocks, as another program has opened it, holds no worker either") {
+    const nothing_left after;
+    scratch_folder here;
+    const std::string path = here.file("fifo");
+    REQUIRE(mkfifo(path.c_str(), 0600) == 0);
+    const auto talk = [](std::string where) -> rn::task<> {
+        rn::pipe_reader reader = rn::pipe_reader::own(open(where.c_str(), O_RDWR | O_CLOEXEC));
+        rn::pipe_writer writer = rn::pipe_writer::own(open(where.c_str(), O_WRONLY | O_CLOEXEC));
+        const std::string text = pattern(300'000);
+        const auto late = co_await rn::with_timeout(2ms, reader.recv());
+        CHECK(late.error() == rn::errc::timed_out);
+        auto sent = rn::go(write_pipe, rn::borrow(writer), rn::borrow(text));
+        std::string all;
+        while (all.size() < text.size()) {
+            const auto more = co_await reader.recv();
+            all += more->text();
+        }
+        CHECK((all == text));
+        CHECK(co_await sent);
+    };
+    CHECK(run_on(1, talk, path));
 }
 
 TEST_CASE("pipe: a file and a device have the same shape, though nobody can wait for them") {
