@@ -6,9 +6,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <runnel/file_watch.hpp>
+#include <runnel/pipe.hpp>
+#include <runnel/testing.hpp>
 
 #include "descriptors.hpp"
 #include "loopback.hpp"
+#include "support/child.hpp"
 
 using namespace test;
 
@@ -129,4 +132,21 @@ TEST_CASE("file_watch: when more happens than the kernel keeps an event says so"
 TEST_CASE("file_watch: what is not there cannot be watched") {
     rn::file_watch watch = rn::file_watch::make().value();
     CHECK(watch.add("/no/such/folder").error() == std::errc::no_such_file_or_directory);
+}
+
+TEST_CASE("child: a file watch in a simulation" * doctest::skip()) {
+    (void)rn::testing::simulate(rn::testing::options(), []() -> rn::task<> {
+        (void)rn::file_watch::make();
+        co_return;
+    });
+}
+TEST_CASE("child: a descriptor in a simulation" * doctest::skip()) {
+    (void)rn::testing::simulate(rn::testing::options(), []() -> rn::task<> {
+        (void)rn::pipe_reader::own(0);
+        co_return;
+    });
+}
+TEST_CASE("file_watch: a simulation has no files and no descriptors, and says so") {
+    CHECK(support::aborts_saying("child: a file watch in a simulation", "a simulation has no files"));
+    CHECK(support::aborts_saying("child: a descriptor in a simulation", "no descriptors of the system"));
 }
