@@ -32,13 +32,11 @@ std::string to_string(const exit_status& end) {
 
 // --- command ---------------------------------------------------------------------------------------
 
-command& command::set(std::string name, std::string value) {
-    std::erase_if(changes_, [&](const auto& each) { return each.first == name; });
-    changes_.emplace_back(std::move(name), std::move(value));
+command& command::note(std::string name, std::string value, bool is_set) {
+    std::erase_if(changes_, [&](const change& each) { return each.name == name; });
+    changes_.push_back({std::move(name), std::move(value), is_set});
     return *this;
 }
-
-command& command::unset(std::string name) { return set(std::move(name), std::string(1, '\0')); }
 
 command& command::descriptor(int fd, int as) {
     detail::check(as >= 3 && as <= 255, "command: a descriptor is passed under a number from 3 to 255");

@@ -136,12 +136,12 @@ std::vector<std::string> spawning::environment() const {
     const auto changed = [&](std::string_view entry) {
         const std::string_view name = entry.substr(0, entry.find('='));
         return std::any_of(what_.changes_.begin(), what_.changes_.end(),
-                           [&](const auto& each) { return each.first == name; });
+                           [&](const auto& each) { return each.name == name; });
     };
     for (char** entry = environ; !what_.clears_ && entry != nullptr && *entry != nullptr; ++entry)
         if (!changed(*entry)) all.emplace_back(*entry);
-    for (const auto& [name, value] : what_.changes_)
-        if (value != std::string(1, '\0')) all.push_back(name + "=" + value);
+    for (const auto& each : what_.changes_)
+        if (each.is_set) all.push_back(each.name + "=" + each.value);
     return all;
 }
 

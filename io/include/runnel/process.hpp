@@ -108,8 +108,10 @@ public:
         return args_.insert(args_.end(), more.begin(), more.end()), *this;
     }
     /// One variable of its environment, which begins as this program's.
-    command& set(std::string name, std::string value);
-    command& unset(std::string name);
+    command& set(std::string name, std::string value) {
+        return note(std::move(name), std::move(value), true);
+    }
+    command& unset(std::string name) { return note(std::move(name), {}, false); }
     /// Of this program's environment it gets nothing.
     command& clear_environment() noexcept { return clears_ = true, *this; }
     command& directory(std::string path) { return directory_ = std::move(path), *this; }
@@ -142,7 +144,13 @@ private:
     friend class spawning;
     std::string program_;
     std::vector<std::string> args_;
-    std::vector<std::pair<std::string, std::string>> changes_;  // of the environment; "\0" for unset
+    struct change {
+        std::string name, value;
+        bool is_set;
+    };
+    command& note(std::string name, std::string value, bool is_set);
+
+    std::vector<change> changes_;  // of the environment
     std::vector<std::pair<int, int>> passed_;
     std::string directory_;
     stdio streams_[3] = {stdio::inherit(), stdio::inherit(), stdio::inherit()};
