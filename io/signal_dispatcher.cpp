@@ -91,9 +91,7 @@ private:
         for (;;) {
             while (::poll(both, 2, -1) < 0 && errno == EINTR) {}
             if (both[0].revents != 0) return;
-            signalfd_siginfo info{};
-            if (::read(signals_, &info, sizeof info) == sizeof info)
-                here().tell(nullptr, static_cast<int>(info.ssi_signo), static_cast<int>(info.ssi_pid));
+            here().read_one(signals_);
         }
     }
 
@@ -155,8 +153,19 @@ void signal_dispatcher::remove(signal_subscriber& one) noexcept {
     delete idle;  // G2
 }
 
+void signal_dispatcher::read_one(int signals) noexcept {
+    const std::lock_guard hold(lock_);
+    signalfd_siginfo info{};
+    if (::read(signals, &info, sizeof info) == sizeof info)
+        tell_all(nullptr, static_cast<int>(info.ssi_signo), static_cast<int>(info.ssi_pid));
+}
+
 bool signal_dispatcher::tell(const void* world, int number, int from) noexcept {
     const std::lock_guard hold(lock_);
+    return tell_all(world, number, from);
+}
+
+bool signal_dispatcher::tell_all(const void* world, int number, int from) noexcept {
     bool any = false;
     for (signal_subscriber* each = first_; each != nullptr; each = each->next_) {
         if (each->world_ != world || (each->wanted_ & signal_bit(number)) == 0) continue;

@@ -1,6 +1,7 @@
 // signal_dispatcher: the thread that reads signals, and all who want to be told; see detail/signal_subscriber.hpp.
 //
-//   the list and the set of all that is wanted change under one lock, which the thread holds while it tells;
+//   the list and the set of all that is wanted change under one lock, which the thread holds while it reads and tells:
+//   so what is read was wanted, and is told to all who wanted it;
 //   the thread blocks all signals, and sleeps in poll() at the signals' descriptor and at one that ends it.
 //
 //   G1  a signal is blocked everywhere before the descriptor asks for it, and let through only after it does not any
@@ -26,7 +27,8 @@ public:
 
 private:
     class reader;
-    bool holds(const signal_subscriber& one) const noexcept;
+    void read_one(int signals) noexcept;
+    bool tell_all(const void* world, int number, int from) noexcept;
     signal_set wanted() const noexcept;
     void adapt();
 

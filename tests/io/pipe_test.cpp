@@ -165,7 +165,7 @@ TEST_CASE("pipe: close() ends a read and a write in flight and nobody else gets 
         CHECK(sent.value().bytes > 0);
         CHECK(sent.value().error == rn::errc::closed);
     };
-    CHECK(run_on(2, talk));
+    CHECK(run_on(1, talk));
 }
 
 TEST_CASE("pipe: nobody reads any more is broken_pipe and leaves no SIGPIPE behind") {
