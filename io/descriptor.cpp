@@ -30,6 +30,7 @@ descriptor::descriptor(descriptor&& other) noexcept : counts_(std::move(other.co
           "socket: moved while a select waits for it");
     if (other.timing_ != nullptr) other.timing_->moved_to(*this);
     fd_ = std::exchange(other.fd_, -1);
+    then_ = other.then_;
     users_ = std::exchange(other.users_, closed_bit);
     watch_ = std::exchange(other.watch_, nullptr);
     timing_ = std::exchange(other.timing_, nullptr);
@@ -38,6 +39,7 @@ descriptor::descriptor(descriptor&& other) noexcept : counts_(std::move(other.co
 descriptor& descriptor::operator=(descriptor&& other) noexcept {
     descriptor taken(std::move(other));
     std::swap(fd_, taken.fd_);
+    std::swap(then_, taken.then_);
     std::swap(users_, taken.users_);
     std::swap(watch_, taken.watch_);
     std::swap(counts_, taken.counts_);
@@ -53,6 +55,14 @@ descriptor::~descriptor() {
     if (timing_ != nullptr) timing_->gone();
     close();
     if (watch_ != nullptr) watch_->unref();
+}
+
+int descriptor::release() noexcept {
+    check((users_ & ~(closed_bit | lane_word::all_flags)) == 0, "pipe: given away while an operation is in flight");
+    check(watch_ == nullptr, "pipe: given away after a select has waited for it");
+    users_ = closed_bit;
+    counts_.gone();
+    return std::exchange(fd_, -1);
 }
 
 bool descriptor::closed() const noexcept {
@@ -85,7 +95,7 @@ void descriptor::leave(lane which) noexcept {
     counts_.gone();
     const int fd = std::exchange(fd_, -1);
     if (io_watch* const watching = watch()) {  // F4
-        current_sockets().shut_down(fd, SHUT_RDWR);
+        if (then_ == when_closed::shut_down) current_sockets().shut_down(fd, SHUT_RDWR);
         if (watching->end(fd)) return;
     }
     current_sockets().close(fd);  // F1
@@ -112,14 +122,27 @@ void descriptor::close() noexcept {
         if ((seen & closed_bit) != 0) return;
     } while (
         !shared(users_).compare_exchange_weak(seen, ((seen & ~all_flags) + one(lane::call)) | closed_bit));
-    if ((seen & ~all_flags) != 0) current_sockets().shut_down(fd_, SHUT_RDWR);  // F2
+    if ((seen & ~all_flags) != 0) end_what_is_in_flight();  // F2
     leave(lane::call);
 }
 
+void descriptor::end_what_is_in_flight() noexcept {
+    if (then_ == when_closed::shut_down) {
+        current_sockets().shut_down(fd_, SHUT_RDWR);
+        return;
+    }
+    for (std::uint64_t& each : waiting_) waiting_task::claim(shared(each).load(), wait_code::cancelled);  // F6
+}
+
 void descriptor::note_waiting(lane which, const task_block& task, std::uint64_t ticket) noexcept {
+    const std::uint64_t mine = waiting_task::packed(task, ticket);
+    if (then_ == when_closed::told) {  // F6
+        shared(waiting_[static_cast<unsigned>(which)]).store(mine);
+        if (closed()) waiting_task::claim(mine, wait_code::cancelled);
+        return;
+    }
     // relaxed: a deadline that does not see it yet looks again (T3 of socket_timing.hpp). It claims by a CAS.
-    shared(waiting_[static_cast<unsigned>(which)])
-        .store(waiting_task::packed(task, ticket), std::memory_order_relaxed);
+    shared(waiting_[static_cast<unsigned>(which)]).store(mine, std::memory_order_relaxed);
 }
 
 void descriptor::note_not_waiting(lane which) noexcept {

@@ -221,7 +221,7 @@ void file_action::advance(std::size_t by) noexcept {
 bool io_backend::has_position(int fd) noexcept { return lseek(fd, 0, SEEK_CUR) >= 0; }
 
 /// Any other error is told by the real call.
-long io_backend::read_now(int fd, const file_action& what) noexcept {
+long io_backend::read_file_now(int fd, const file_action& what) noexcept {
     const std::atomic_ref<bool> gives_at_once(*what.gives_at_once);
     // relaxed, here and below: who does not know it yet asks once more.
     if (!gives_at_once.load(std::memory_order_relaxed)) return -EAGAIN;

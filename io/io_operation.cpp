@@ -23,6 +23,7 @@ kernel_wait wait_of(io_kind kind) noexcept {
         case io_kind::send:
         case io_kind::send_message:
         case io_kind::send_pieces:
+        case io_kind::write:
             return kernel_wait::to_send;
         case io_kind::readability:
             return kernel_wait::until_readable;
@@ -32,6 +33,7 @@ kernel_wait wait_of(io_kind kind) noexcept {
         case io_kind::receive_message:
         case io_kind::datagram:
         case io_kind::lease:
+        case io_kind::read:
             break;
     }
     return kernel_wait::to_receive;
@@ -50,6 +52,10 @@ const char* name_of(const io_action& what) noexcept {
             return "poll";
         case io_kind::file:
             return name_of(file_of(what).kind);
+        case io_kind::read:
+            return "read";
+        case io_kind::write:
+            return "write";
         case io_kind::receive:
         case io_kind::receive_message:
         case io_kind::datagram:
@@ -90,10 +96,18 @@ bool io_operation::suspend(std::coroutine_handle<> awaiter, timer_node* limit) n
 
 /// The kernel would wait for the first byte even so.
 bool io_operation::nothing_to_move() const noexcept {
-    const io_kind kind = action_.kind;
-    if (kind == io_kind::file) return file_of(action_).moves() && file_of(action_).bytes_left() == 0;
-    return action_.bytes == 0 &&
-           (kind == io_kind::receive || kind == io_kind::send || kind == io_kind::send_pieces);
+    switch (action_.kind) {
+        case io_kind::file:
+            return file_of(action_).moves() && file_of(action_).bytes_left() == 0;
+        case io_kind::receive:
+        case io_kind::send:
+        case io_kind::send_pieces:
+        case io_kind::read:
+        case io_kind::write:
+            return action_.bytes == 0;
+        default:
+            return false;
+    }
 }
 
 /// Step 3. False: it would have to wait, for the rest perhaps.
@@ -101,7 +115,7 @@ bool io_operation::try_now() noexcept {
     if (action_.kind == io_kind::file) {
         file_action& file = file_of(action_);
         if (file.gives_at_once == nullptr) return false;
-        const long moved = current_io().read_now(action_.fd, file);
+        const long moved = current_io().read_file_now(action_.fd, file);
         return moved >= 0 && note_file_answer(action_, moved);
     }
     const long moved = now_ != nullptr ? now_(*this, current_io()) : move_now();
@@ -119,16 +133,20 @@ bool io_operation::try_now() noexcept {
 }
 
 long io_operation::move_now() noexcept {
-    switch (action_.kind) {
+    io_action& what = action_;
+    switch (what.kind) {
         case io_kind::send:
-            return current_io().send_now(action_.fd, action_.data, action_.bytes);
+            return current_io().send_now(what.fd, what.data, what.bytes);
         case io_kind::send_message:
-            return current_io().send_message_now(action_.fd, *static_cast<const msghdr*>(action_.data));
+            return current_io().send_message_now(what.fd, *static_cast<const msghdr*>(what.data));
         case io_kind::send_pieces:
-            return current_io().send_message_now(action_.fd, static_cast<pieces*>(action_.data)->message());
+            return current_io().send_message_now(what.fd, static_cast<pieces*>(what.data)->message());
         case io_kind::receive_message:
-            return current_io().receive_message_now(action_.fd, *static_cast<msghdr*>(action_.data),
-                                                    action_.full_length);
+            return current_io().receive_message_now(what.fd, *static_cast<msghdr*>(what.data), what.full_length);
+        case io_kind::read:
+            return current_io().read_now(what.fd, what.data, what.bytes, what.at_once);
+        case io_kind::write:
+            return current_io().write_now(what.fd, what.data, what.bytes, what.at_once);
         default:
             return receive_now();
     }

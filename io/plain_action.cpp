@@ -11,6 +11,7 @@
 #include <runnel/detail/pieces.hpp>
 
 #include "absorb.hpp"
+#include "byte_calls.hpp"
 
 namespace runnel::detail {
 
@@ -119,7 +120,7 @@ bool end_connect(io_action& what) noexcept {
 
 bool goes_out(io_kind kind) noexcept {
     return kind == io_kind::send || kind == io_kind::send_message || kind == io_kind::send_pieces ||
-           kind == io_kind::connect;
+           kind == io_kind::connect || kind == io_kind::write;
 }
 
 bool begin_action(io_action& what) noexcept {
@@ -128,6 +129,10 @@ bool begin_action(io_action& what) noexcept {
             return begin_connect(what);
         case io_kind::receive:
             return !what.will_wait && receive(what);
+        case io_kind::read:
+            return !what.will_wait && go_on_reading(what);
+        case io_kind::write:
+            return go_on_writing(what);
         case io_kind::send:
             return send(what);
         case io_kind::receive_message:
@@ -161,6 +166,10 @@ bool go_on_with(io_action& what) noexcept {
             return send_pieces(what);
         case io_kind::datagram:
             return await_datagram(what);
+        case io_kind::read:
+            return go_on_reading(what);
+        case io_kind::write:
+            return go_on_writing(what);
         case io_kind::lease:
         case io_kind::readability:
         case io_kind::file:

@@ -100,7 +100,7 @@ void simulated_network::cancel(io_request& request) noexcept {
     });
 }
 
-long simulated_network::read_now(int, const file_action&) noexcept { return -EAGAIN; }
+long simulated_network::read_file_now(int, const file_action&) noexcept { return -EAGAIN; }
 
 /// Nothing is waited for but the disk: it is done when its time has come, or taken back before that.
 void simulated_network::start_file(simulated_request& request) {
@@ -182,11 +182,13 @@ bool simulated_network::attempt(simulated_request& request) {
         action.error = ENOTCONN;
         return true;
     }
-    if (action.kind == io_kind::send || action.kind == io_kind::send_pieces) return attempt_send(request);
-    if (action.kind != io_kind::receive && action.kind != io_kind::receive_message) return stream->readable();
-    const long moved = action.kind == io_kind::receive
-                           ? stream->receive(action.data, action.bytes)
-                           : receive_bytes(*stream, *static_cast<msghdr*>(action.data));
+    const io_kind kind = action.kind;
+    if (kind == io_kind::send || kind == io_kind::send_pieces || kind == io_kind::write)
+        return attempt_send(request);
+    const bool bytes = kind == io_kind::receive || kind == io_kind::read;
+    if (!bytes && kind != io_kind::receive_message) return stream->readable();
+    const long moved = bytes ? stream->receive(action.data, action.bytes)
+                             : receive_bytes(*stream, *static_cast<msghdr*>(action.data));
     if (moved == -EAGAIN) return false;
     if (moved < 0)
         action.error = static_cast<int>(-moved);
@@ -229,12 +231,23 @@ long send_each(stream_end& to, const msghdr& message) {
 }
 }
 
+namespace {
+long send_once(stream_end& to, io_action& what) {
+    switch (what.kind) {
+        case io_kind::send_pieces:
+            return send_each(to, static_cast<pieces*>(what.data)->message());
+        case io_kind::write:
+            return to.write(what.data, what.bytes);
+        default:
+            return to.send(what.data, what.bytes);
+    }
+}
+}
+
 bool simulated_network::attempt_send(simulated_request& request) {
     io_action& action = *request.action;
     do {
-        const long moved = action.kind == io_kind::send
-                               ? request.on->stream->send(action.data, action.bytes)
-                               : send_each(*request.on->stream, static_cast<pieces*>(action.data)->message());
+        const long moved = send_once(*request.on->stream, action);
         if (moved == -EAGAIN) return false;
         if (moved < 0)
             action.error = static_cast<int>(-moved);
@@ -413,6 +426,38 @@ long simulated_network::send_messages_now(int fd, mmsghdr* messages, unsigned co
         messages[i].msg_len = static_cast<unsigned>(length);
     }
     return count;
+}
+
+/// Its ends have no address: no cut reaches them.
+int simulated_network::make_pipe(int (&ends)[2]) noexcept {
+    simulated_socket* const reader = sockets_.open(address::any_ipv4(0));
+    simulated_socket* const writer = reader != nullptr ? sockets_.open(address::any_ipv4(0)) : nullptr;
+    if (writer == nullptr) {
+        if (reader != nullptr) sockets_.close(*reader);
+        return -EMFILE;
+    }
+    const address nowhere = reader->local;
+    simulated_connection& made = connections_.emplace_back(static_cast<simulated_medium&>(*this),
+                                                           static_cast<std::uint32_t>(connections_.size()),
+                                                           nowhere, nowhere, nowhere, nowhere, nowhere);
+    reader->is = writer->is = simulated_socket::connected;
+    reader->stream = &made.near;
+    writer->stream = &made.far;
+    made.near.holder = reader;
+    made.far.holder = writer;
+    ends[0] = reader->fd;
+    ends[1] = writer->fd;
+    return 0;
+}
+
+long simulated_network::read_now(int fd, void* to, std::size_t bytes, bool) noexcept {
+    return receive_now(fd, to, bytes);
+}
+
+long simulated_network::write_now(int fd, const void* from, std::size_t bytes, bool) noexcept {
+    simulated_socket* socket = sockets_.find(fd);
+    if (socket == nullptr) return -EBADF;
+    return socket->stream->write(from, bytes);
 }
 }
 

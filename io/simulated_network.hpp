@@ -15,6 +15,8 @@
 //      accepts may be faster: what he sends comes after that;
 //   3  who has given up meanwhile closes his end, which resets the other.
 //
+// A pipe is a connection that was there from the beginning, of which each side uses one direction.
+//
 //   M1  a socket is not closed while an operation waits at it (F1 of detail/descriptor.hpp);
 //   M2  events remember a request with its serial number: it may have ended, and be another's by then.
 #pragma once
@@ -83,8 +85,11 @@ public:
 
     // Files.
     bool has_position(int) noexcept override { return true; }
-    long read_now(int, const file_action&) noexcept override;
+    long read_file_now(int, const file_action&) noexcept override;
     simulated_files& files() noexcept { return files_; }
+    int make_pipe(int (&ends)[2]) noexcept override;
+    long read_now(int fd, void* to, std::size_t bytes, bool at_once) noexcept override;
+    long write_now(int fd, const void* from, std::size_t bytes, bool at_once) noexcept override;
 
     // What testing_network.hpp offers.
     void cut(const address& at);

@@ -55,6 +55,16 @@ long stream_end::send(const void* from, std::size_t bytes) {
     if (of_.local() && (other().closed_ || other().read_shut_)) return -EPIPE;  // step 6
     if (error_ != 0) return -std::exchange(error_, 0);
     if (write_shut_ || dead_) return -EPIPE;
+    const long moved = put(from, bytes);
+    if (moved >= 0 && of_.medium.strikes(of_.medium.how().resets())) of_.reset();
+    return moved;
+}
+
+long stream_end::write(const void* from, std::size_t bytes) {
+    return write_shut_ || dead_ || other().closed_ ? -EPIPE : put(from, bytes);
+}
+
+long stream_end::put(const void* from, std::size_t bytes) {
     simulated_medium& medium = of_.medium;
     const std::size_t room = medium.how().buffer() - std::min(unread_, medium.how().buffer());
     if (room == 0) return -EAGAIN;
@@ -62,7 +72,6 @@ long stream_end::send(const void* from, std::size_t bytes) {
     const auto* first = static_cast<const std::byte*>(from);
     unread_ += part;
     transmit({0, segment::data, {first, first + part}});
-    if (!of_.local() && medium.strikes(medium.how().resets())) of_.reset();
     return static_cast<long>(part);
 }
 

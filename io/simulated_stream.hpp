@@ -56,6 +56,8 @@ public:
 
     long receive(void* to, std::size_t bytes);
     long send(const void* from, std::size_t bytes);
+    /// Into a pipe: that nobody reads any more shows at once, and no chance of a network's strikes.
+    long write(const void* from, std::size_t bytes);
     /// Would receive() not wait?
     bool readable();
     bool has_bytes() const noexcept { return taken_ < arrived_.size(); }
@@ -82,6 +84,7 @@ private:
 
     stream_end& other() noexcept;
     bool has_data_under_way() const noexcept;
+    long put(const void* from, std::size_t bytes);
     void transmit(segment what);
     void arrive();  // an event: the front segment, if its time has come
     bool take_in(segment what);

@@ -19,6 +19,8 @@
 #include <runnel/detail/wait.hpp>
 #include <runnel/detail/worker_local.hpp>
 
+#include "byte_calls.hpp"
+
 namespace runnel::detail {
 
 namespace {
@@ -264,6 +266,16 @@ int socket_calls::set_membership(int fd, native_address group, unsigned interfac
     value.ipv6mr_interface = interface != 0 ? interface : six.sin6_scope_id;
     const int name = joined ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP;
     return or_error(setsockopt(fd, IPPROTO_IPV6, name, &value, sizeof value));
+}
+
+int socket_calls::make_pipe(int (&ends)[2]) noexcept { return or_error(pipe2(ends, O_CLOEXEC)); }
+
+long socket_calls::read_now(int fd, void* to, std::size_t bytes, bool at_once) noexcept {
+    return read_bytes_now(fd, to, bytes, at_once);
+}
+
+long socket_calls::write_now(int fd, const void* from, std::size_t bytes, bool at_once) noexcept {
+    return write_bytes_now(fd, from, bytes, at_once);
 }
 
 socket_calls& current_sockets() noexcept {

@@ -39,13 +39,13 @@ std::uint64_t waiting_task::packed(const task_block& task, std::uint64_t ticket)
     return block << epoch_bits | short_epoch(ticket);
 }
 
-bool waiting_task::claim(std::uint64_t packed) noexcept {
+bool waiting_task::claim(std::uint64_t packed, unsigned code) noexcept {
     if (packed == 0) return false;
     // Blocks are never unmapped; one that is in another wait by now has another epoch (up to 2^23 waits later).
     const auto task = reinterpret_cast<task_block*>((packed >> epoch_bits) << block_shift);
     const std::uint64_t word = task->word.load();
     if (short_epoch(word) != (packed & epoch_mask)) return false;
-    return detail::claim(*task, word & word_bits::epoch_mask, wait_code::timed_out) != claimed::lost;
+    return detail::claim(*task, word & word_bits::epoch_mask, code) != claimed::lost;
 }
 
 // --- Its life ----------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ void socket_timing::look(deadline& at) {
         std::atomic_ref<std::uint64_t> waiting(on_->waiting_[static_cast<unsigned>(at.which)]);
         waits = waiting.load();
     }
-    if (waiting_task::claim(waits)) return;  // T1
+    if (waiting_task::claim(waits, wait_code::timed_out)) return;  // T1
     const std::lock_guard guard(lock_);
     if (on_ != nullptr && is_late(at, clock_now())) set(at.timer, later(clock_now(), again_in));
 }

@@ -64,8 +64,8 @@ inline constexpr std::uint64_t all_flags =
 /// Which wait of which task, in one word: the task's block, and what fits of the wait's epoch.
 namespace waiting_task {
 std::uint64_t packed(const task_block& task, std::uint64_t ticket) noexcept;
-/// Ends that wait with timed_out, if it is still the one. Returns whether it was.
-bool claim(std::uint64_t packed) noexcept;
+/// Ends that wait, if it is still the one. Returns whether it was.
+bool claim(std::uint64_t packed, unsigned code) noexcept;
 }
 
 class socket_timing {

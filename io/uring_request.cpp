@@ -8,6 +8,7 @@
 
 #include <runnel/detail/pieces.hpp>
 
+#include "byte_calls.hpp"
 #include "file_forms.hpp"
 #include "plain_action.hpp"
 
@@ -55,6 +56,10 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
         case io_kind::datagram:  // not a poll: an error would end that one
             io_uring_prep_recv(&request, what.fd, nullptr, 0, MSG_PEEK);
             break;
+        case io_kind::write:  // note_success() makes the call, see byte_calls.hpp
+            io_uring_prep_poll_add(&request, what.fd, POLLOUT);
+            break;
+        case io_kind::read:
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
             io_uring_prep_poll_add(&request, what.fd, POLLIN | POLLRDHUP);
@@ -85,6 +90,10 @@ bool note_success(io_action& what, int status, unsigned flags) noexcept {
             return go_on_with(what);
         case io_kind::file:
             return note_file_answer(what, status);
+        case io_kind::read:
+            return go_on_reading(what);
+        case io_kind::write:
+            return go_on_writing(what);
         default:
             return true;
     }

@@ -222,6 +222,10 @@ std::string left_objects::text(const char* indent) const {
         {"listener", "listeners"},
         {"socket", "sockets"},
         {"file", "files"},
+        {"pipe", "pipes"},
+        {"child process", "child processes"},
+        {"file watch", "file watches"},
+        {"receiver of signals", "receivers of signals"},
         {"failed send whose result nobody looked at,", "failed sends whose results nobody looked at,"},
     };
     std::string text;

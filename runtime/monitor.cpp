@@ -26,6 +26,22 @@ constexpr int deadlock_looks = 100;  // while a worker is about to sleep
 void futex_wait(std::atomic<int>& word, int while_it_is, const timespec* at_most) noexcept {
     ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, while_it_is, at_most, nullptr, 0);
 }
+/// While it lives, threads that are started block all signals.
+class all_signals_blocked {
+public:
+    all_signals_blocked() noexcept {
+        sigset_t all;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~all_signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    all_signals_blocked(const all_signals_blocked&) = delete;
+    all_signals_blocked& operator=(const all_signals_blocked&) = delete;
+
+private:
+    sigset_t before_;
+};
+
 void futex_wake(std::atomic<int>& word) noexcept {
     ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
@@ -34,6 +50,7 @@ void futex_wake(std::atomic<int>& word) noexcept {
 void monitor::start() {
     orphans_seen_at_ = core_.drivers->now();
     seen_.resize(core_.workers.size());
+    const all_signals_blocked meanwhile;  // from its first moment: one that is received must not hit it
     thread_ = std::thread([this] { run(); });
 }
 
@@ -148,9 +165,6 @@ void monitor::look_for_orphans() noexcept {
 }
 
 void monitor::run() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
     pthread_setname_np(pthread_self(), "runnel/monitor");
     look_anew();
     while (leaving_.load() == 0) {

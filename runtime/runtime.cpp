@@ -2,16 +2,15 @@
 #include <runnel/runtime.hpp>
 
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <system_error>
 
+#include "run_signals.hpp"
 #include "runtime_core.hpp"
 #include "task_dump.hpp"
 #include "task_life.hpp"
@@ -79,45 +78,6 @@ bool stopping_operation::delist() noexcept {
 namespace detail {
 
 namespace {
-/// SIGINT and SIGTERM (and SIGQUIT if wanted) as a descriptor, while it lives; SIGPIPE is nobody's business in
-/// a program of sockets.
-class stop_signals {
-public:
-    explicit stop_signals(bool quit_too) {
-        sigemptyset(&wanted_);
-        if (quit_too) sigaddset(&wanted_, SIGQUIT);
-        sigaddset(&wanted_, SIGINT);
-        sigaddset(&wanted_, SIGTERM);
-        pthread_sigmask(SIG_BLOCK, &wanted_, &before_);
-        fd_ = signalfd(-1, &wanted_, SFD_CLOEXEC);
-        if (fd_ >= 0) return;
-        const int error = errno;
-        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-        throw std::system_error(error, std::system_category(), "runnel: signalfd for run()");
-    }
-    ~stop_signals() {
-        ::close(fd_);
-        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    }
-    stop_signals(const stop_signals&) = delete;
-    stop_signals& operator=(const stop_signals&) = delete;
-
-    int fd() const noexcept { return fd_; }
-    /// Takes the next one that is there.
-    int take() noexcept {
-        signalfd_siginfo info{};
-        (void)!::read(fd_, &info, sizeof info);
-        return static_cast<int>(info.ssi_signo);
-    }
-    /// From here on each has its usual effect: it ends the process.
-    void let_go() noexcept { pthread_sigmask(SIG_UNBLOCK, &wanted_, nullptr); }
-
-private:
-    sigset_t wanted_;
-    sigset_t before_;
-    int fd_ = -1;
-};
-
 /// Tells the thread that waits in poll() that the main task has ended, or never will.
 class end_of_main final : public monitor::listener {
 public:
@@ -157,13 +117,15 @@ task<> supervise(task<int> body, int& status, const end_of_main& ended) {
 }
 
 /// Returns when the main task has ended, or a signal has told the program to stop.
-void wait_for_the_end(const end_of_main& ended, stop_signals& signals, const runtime_core& core) {
-    pollfd both[] = {{ended.fd(), POLLIN, 0}, {signals.fd(), POLLIN, 0}};
-    for (;;) {
-        while (::poll(both, 2, -1) < 0 && errno == EINTR) {}
-        if (both[0].revents != 0) return;
-        if (signals.take() != SIGQUIT) break;
-        std::fputs(describe_tasks(core, core.drivers->now()).c_str(), stderr);
+void wait_for_the_end(const end_of_main& ended, run_signals& signals, const runtime_core& core) {
+    pollfd all[] = {{ended.fd(), POLLIN, 0}, {signals.news_fd(), POLLIN, 0}, {signals.fd(), POLLIN, 0}};
+    for (bool goes_on = true; goes_on;) {
+        while (::poll(all, 3, -1) < 0 && errno == EINTR) {}
+        if (all[0].revents != 0) return signals.leave();
+        if (all[1].revents != 0) signals.adapt();
+        const int number = all[2].revents != 0 ? signals.take() : 0;
+        goes_on = number == 0 || number == SIGQUIT;
+        if (number == SIGQUIT) std::fputs(describe_tasks(core, core.drivers->now()).c_str(), stderr);
     }
     signals.let_go();
 }
@@ -177,7 +139,7 @@ int report_exit(std::error_code error) noexcept {
 }
 
 int run_program(const options& how, task<int> body) {
-    stop_signals signals(how.dump_on_quit());
+    run_signals signals(how.dump_on_quit());
     constexpr int deadlock = 2, did_not_stop = 3;
     end_of_main ended;
     int status = 0;

@@ -25,6 +25,7 @@ public:
         std::filesystem::remove_all(path_, ignored);
     }
     const std::string& path() const noexcept { return path_; }
+    std::string operator/(const std::string& name) const { return path_ + '/' + name; }
 
 private:
     std::string path_;

@@ -1,34 +1,16 @@
-// unix_loopback: what the tests of Unix sockets begin with: a folder of their own, and two ends of a connection.
+// unix_loopback: what the tests of Unix sockets begin with: a folder for their files, and two ends of a connection.
 #pragma once
 
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <runnel/unix.hpp>
 #include <string>
 
+#include "descriptors.hpp"
+#include "folder.hpp"
 #include "loopback.hpp"
 
 namespace test {
-
-/// Goes with all that is in it.
-class folder {
-public:
-    folder() {
-        if (mkdtemp(path_) == nullptr) std::abort();
-    }
-    folder(const folder&) = delete;
-    folder& operator=(const folder&) = delete;
-    ~folder() { std::filesystem::remove_all(path_); }
-
-    std::string operator/(const std::string& name) const { return std::string(path_) + '/' + name; }
-    std::string path() const { return path_; }
-
-private:
-    char path_[32] = "/tmp/runnel_test_XXXXXX";
-};
 
 inline bool exists(const std::string& path) {
     struct stat found{};
@@ -38,13 +20,6 @@ inline bool exists(const std::string& path) {
 inline unsigned mode_of(const std::string& path) {
     struct stat found{};
     return lstat(path.c_str(), &found) == 0 ? found.st_mode & 07777U : 0;
-}
-
-/// How many descriptors this process has.
-inline std::size_t open_descriptors() {
-    std::size_t count = 0;
-    for ([[maybe_unused]] const auto& each : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
-    return count;
 }
 
 using unix_pair = std::pair<rn::unix_stream, rn::unix_stream>;

@@ -53,6 +53,7 @@ private:
     friend class receive_case;
     friend struct detail::make_chunk;
     friend class file_receive_operation;
+    friend class pipe_receive_operation;
     chunk(std::byte* leased, std::size_t size) noexcept : data_(leased), size_(size) {}
 
     std::byte* data_;

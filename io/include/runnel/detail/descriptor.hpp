@@ -13,7 +13,9 @@
 //       kernel may still look at it. The peer, or the next listener, need not wait for that: it is shut down before;
 //   F5  what deadlines (socket_timing.hpp) want to say to an operation stands in the bits of its lane, among those that
 //       it looks at anyway: without deadlines it does nothing for them, but that one which waits in the kernel leaves
-//       its name (`waiting`), so that a deadline which is set later finds it.
+//       its name (`waiting`), so that a deadline which is set later finds it;
+//   F6  what cannot be shut down (a pipe, a terminal) has close() take back who waits, by that name: it is left before
+//       its owner looks once more whether it is closed, so one of the two sees the other.
 //
 // Not taken: reference counts on the heap (a handle could be destroyed while others read it, but each
 // connection would cost an allocation), and a lock per socket as in Go, which orders concurrent writers:
@@ -36,11 +38,15 @@ struct task_block;
 /// How an operation was let in, or why not.
 enum class entry : unsigned char { closed, late, in, watched };
 
+/// What ends the operations in flight: a shutdown of the socket; or close() takes them back, one by one.
+enum class when_closed : unsigned char { shut_down, told };
+
 class descriptor {
 public:
     descriptor() noexcept = default;
-    descriptor(int fd, counted_kind what, std::source_location made_at) noexcept
-        : fd_(fd), users_(0), counts_(what, made_at) {}
+    descriptor(int fd, counted_kind what, std::source_location made_at,
+               when_closed then = when_closed::shut_down) noexcept
+        : fd_(fd), then_(then), users_(0), counts_(what, made_at) {}
     descriptor(descriptor&& other) noexcept;
     descriptor& operator=(descriptor&& other) noexcept;
     ~descriptor();
@@ -54,6 +60,9 @@ public:
     /// The same of an operation that deadlines concern. `late`: its deadline has passed; it is not in.
     entry begin(lane which, bool alone) noexcept;
     void leave(lane which) noexcept;
+
+    /// Gives the number away. check(): nothing is in flight.
+    int release() noexcept;
 
     /// Has its deadline passed? Threads: any.
     bool late(lane which) const noexcept;
@@ -75,9 +84,12 @@ public:
 
 private:
     friend class socket_timing;
+    void end_what_is_in_flight() noexcept;
+
     static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
 
     int fd_ = -1;
+    when_closed then_ = when_closed::shut_down;
     std::uint64_t users_ = closed_bit;  // 20 bits for each lane, and whether it is closed; atomic in the .cpp
     io_watch* watch_ = nullptr;         // atomic, as the next two
     socket_timing* timing_ = nullptr;

@@ -26,6 +26,8 @@ enum class io_kind : unsigned char {
     send_message,     // one message, of the msghdr at `data`; never raises SIGPIPE
     send_pieces,      // as send, of the `pieces` at `data` (detail/pieces.hpp)
     datagram,         // until receive_message_now() will find one: it is looked at, and stays there
+    read,             // as receive, of any descriptor
+    write,            // as send
     file              // `data` is a file_action (file_action.hpp), which says what
 };
 
@@ -36,11 +38,12 @@ constexpr bool is_message(io_kind kind) noexcept {
 
 struct io_action {
     io_kind kind;
-    bool whole = false;         // send, send_pieces: complete when all is sent, or nothing more can be
-    bool will_wait = false;     // receive, receive_message: there was nothing left a moment ago
+    bool whole = false;         // send, send_pieces, write: complete when all is sent, or nothing more can be
+    bool will_wait = false;     // receive, receive_message, read: there was nothing left a moment ago
     bool full_length = false;   // receive_message: of a datagram cut short, `moved` is the length that it had
     bool has_absorbed = false;  // send_message: see absorb.hpp
     std::size_t* absorbed = nullptr;  // send_message, datagram: counts what is absorbed; null: nothing is
+    bool at_once = false;  // read, write: it is a file, or the like, and never waits
     int fd = -1;
     void* data = nullptr;                 // written to by receive, only read by the others
     std::size_t bytes = 0;                // at `data`; what was moved is taken off both

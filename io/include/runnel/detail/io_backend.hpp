@@ -38,7 +38,7 @@ public:
     virtual bool has_position(int fd) noexcept;
 
     /// What a file has in memory, if it can be read without waiting: a count, 0 at its end; else -EAGAIN.
-    virtual long read_now(int fd, const file_action& what) noexcept;
+    virtual long read_file_now(int fd, const file_action& what) noexcept;
 
     /// Memory for what was received, of this worker. Threads: the owner.
     buffer_pool& buffers() noexcept { return buffers_; }

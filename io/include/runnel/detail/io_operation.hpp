@@ -63,7 +63,7 @@ protected:
 private:
     /// Step 3: how much a plain call has moved, or -errno.
     long move_now() noexcept;
-    /// Step 3 of a receive or lease: what a plain call gives, or -EAGAIN.
+    /// The same of a receive or lease: what a plain call gives, or -EAGAIN.
     long receive_now() noexcept;
     enum class progress : unsigned char { made, refused, armed };
 

@@ -111,6 +111,12 @@ public:
     virtual int set_file_mode(native_address at, unsigned mode) noexcept;
     virtual int remove_file(native_address at) noexcept;
 
+    /// A pipe, closed on exec: [0] to read, [1] to write.
+    virtual int make_pipe(int (&ends)[2]) noexcept;
+    /// As receive_now() and send_now(), of any descriptor; `at_once`: it is one that never waits.
+    virtual long read_now(int fd, void* to, std::size_t bytes, bool at_once) noexcept;
+    virtual long write_now(int fd, const void* from, std::size_t bytes, bool at_once) noexcept;
+
 protected:
     ~socket_calls() = default;
 };

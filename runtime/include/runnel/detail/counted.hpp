@@ -28,6 +28,10 @@ enum class counted_kind : unsigned char {
     listener,
     socket,
     file,
+    pipe,
+    process,
+    file_watch,
+    signals,
     overlooked_send
 };
 
