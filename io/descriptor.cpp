@@ -135,6 +135,7 @@ void descriptor::end_what_is_in_flight() noexcept {
 }
 
 void descriptor::note_waiting(lane which, const task_block& task, std::uint64_t ticket) noexcept {
+    if (which == lane::call) return;  // there may be many, and no deadline is theirs
     const std::uint64_t mine = waiting_task::packed(task, ticket);
     if (then_ == when_closed::told) {  // F6
         shared(waiting_[static_cast<unsigned>(which)]).store(mine);
@@ -146,6 +147,7 @@ void descriptor::note_waiting(lane which, const task_block& task, std::uint64_t 
 }
 
 void descriptor::note_not_waiting(lane which) noexcept {
+    if (which == lane::call) return;
     shared(waiting_[static_cast<unsigned>(which)]).store(0, std::memory_order_relaxed);  // relaxed: as above
 }
 

@@ -56,7 +56,7 @@ long stream_end::send(const void* from, std::size_t bytes) {
     if (error_ != 0) return -std::exchange(error_, 0);
     if (write_shut_ || dead_) return -EPIPE;
     const long moved = put(from, bytes);
-    if (moved >= 0 && of_.medium.strikes(of_.medium.how().resets())) of_.reset();
+    if (moved >= 0 && !of_.local() && of_.medium.strikes(of_.medium.how().resets())) of_.reset();
     return moved;
 }
 

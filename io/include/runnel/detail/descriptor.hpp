@@ -67,7 +67,7 @@ public:
     /// Has its deadline passed? Threads: any.
     bool late(lane which) const noexcept;
 
-    /// The one in this lane waits in the kernel, as this wait of this task; or does no longer. In or out.
+    /// The one in this lane waits in the kernel, as this wait of this task; or does no longer.
     void note_waiting(lane which, const task_block& task, std::uint64_t ticket) noexcept;
     void note_not_waiting(lane which) noexcept;
 
