@@ -58,7 +58,8 @@ descriptor::~descriptor() {
 }
 
 int descriptor::release() noexcept {
-    check((users_ & ~(closed_bit | lane_word::all_flags)) == 0, "pipe: given away while an operation is in flight");
+    check((users_ & ~(closed_bit | lane_word::all_flags)) == 0,
+          "pipe: given away while an operation is in flight");
     check(watch_ == nullptr, "pipe: given away after a select has waited for it");
     users_ = closed_bit;
     counts_.gone();
@@ -131,7 +132,8 @@ void descriptor::end_what_is_in_flight() noexcept {
         current_sockets().shut_down(fd_, SHUT_RDWR);
         return;
     }
-    for (std::uint64_t& each : waiting_) waiting_task::claim(shared(each).load(), wait_code::cancelled);  // F6
+    for (std::uint64_t& each : waiting_)
+        waiting_task::claim(shared(each).load(), wait_code::cancelled);  // F6
 }
 
 void descriptor::note_waiting(lane which, const task_block& task, std::uint64_t ticket) noexcept {

@@ -142,7 +142,8 @@ long io_operation::move_now() noexcept {
         case io_kind::send_pieces:
             return current_io().send_message_now(what.fd, static_cast<pieces*>(what.data)->message());
         case io_kind::receive_message:
-            return current_io().receive_message_now(what.fd, *static_cast<msghdr*>(what.data), what.full_length);
+            return current_io().receive_message_now(what.fd, *static_cast<msghdr*>(what.data),
+                                                    what.full_length);
         case io_kind::read:
             return current_io().read_now(what.fd, what.data, what.bytes, what.at_once);
         case io_kind::write:

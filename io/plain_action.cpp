@@ -144,7 +144,7 @@ bool begin_action(io_action& what) noexcept {
         case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
         case io_kind::datagram:  // was looked for a moment ago
-        case io_kind::file:  // never here: slot_driver lets the pool do it
+        case io_kind::file:      // never here: slot_driver lets the pool do it
             return false;
     }
     return false;

@@ -86,7 +86,7 @@ TEST_CASE("passing: what is received and not looked at is closed") {
             {
                 auto got = co_await ends.second.recv_with_descriptors(buffer, 253);
                 CHECK(got->descriptors.size() == count);
-                CHECK(open_descriptors() == before + count);
+                CHECK(open_descriptors() == before + static_cast<int>(count));
                 auto first = std::move(got->descriptors.front());
                 CHECK(first);
                 CHECK_FALSE(got->descriptors.front());
@@ -109,7 +109,7 @@ TEST_CASE("passing: more than there is room for are closed, and that is told") {
             CHECK(got->truncated);
             CHECK(got->descriptors.size() ==
                   room);  // and not one more, though the system would have room for it
-            CHECK(open_descriptors() == before + room);
+            CHECK(open_descriptors() == before + static_cast<int>(room));
         }
         CHECK(open_descriptors() == before);
     };

@@ -12,8 +12,8 @@
 #include <runnel/testing.hpp>
 
 #include "descriptors.hpp"
-#include "io/byte_calls.hpp"
 #include "folder.hpp"
+#include "io/byte_calls.hpp"
 #include "loopback.hpp"
 #include "support/level.hpp"
 

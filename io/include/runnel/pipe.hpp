@@ -57,8 +57,7 @@ private:
     std::byte* lease_ = nullptr;
 };
 
-class [[nodiscard]] pipe_readable_operation final
-    : public detail::io_operation_of<pipe_readable_operation> {
+class [[nodiscard]] pipe_readable_operation final : public detail::io_operation_of<pipe_readable_operation> {
 public:
     using result_type = result<>;
     explicit pipe_readable_operation(detail::byte_end& on) noexcept;

@@ -43,7 +43,7 @@ struct io_action {
     bool full_length = false;   // receive_message: of a datagram cut short, `moved` is the length that it had
     bool has_absorbed = false;  // send_message: see absorb.hpp
     std::size_t* absorbed = nullptr;  // send_message, datagram: counts what is absorbed; null: nothing is
-    bool at_once = false;  // read, write: it is a file, or the like, and never waits
+    bool at_once = false;             // read, write: it is a file, or the like, and never waits
     int fd = -1;
     void* data = nullptr;                 // written to by receive, only read by the others
     std::size_t bytes = 0;                // at `data`; what was moved is taken off both
