@@ -3,7 +3,7 @@
 
 #include <runnel/detail/simulated_world.hpp>
 
-#include "byte_calls.hpp"
+#include "drivers/byte_calls.hpp"
 
 namespace runnel::detail {
 

@@ -11,7 +11,7 @@
 #include <runnel/blocking.hpp>
 #include <runnel/resolve.hpp>
 
-#include "simulated_network.hpp"
+#include "simulation/simulated_network.hpp"
 
 namespace runnel::detail {
 

@@ -19,7 +19,7 @@
 #include <runnel/detail/wait.hpp>
 #include <runnel/detail/worker_local.hpp>
 
-#include "byte_calls.hpp"
+#include "drivers/byte_calls.hpp"
 
 namespace runnel::detail {
 

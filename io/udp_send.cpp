@@ -12,7 +12,7 @@
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/udp.hpp>
 
-#include "absorb.hpp"
+#include "drivers/absorb.hpp"
 
 namespace runnel::detail {
 

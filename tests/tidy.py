@@ -93,10 +93,10 @@ def lengths(tree):
         for line, function, length in source.functions():
             if length > LINES_OF_FUNCTION:
                 yield name, line, f"{function} has {length} lines, a function has at most {LINES_OF_FUNCTION}"
-    for folder in FOLDERS:
-        lines = tree.files.get(f"{folder}/README.md", "").count("\n")
-        if lines > LINES_OF_README:
-            yield f"{folder}/README.md", LINES_OF_README, f"{lines} lines, at most {LINES_OF_README}"
+    for name, text in tree.files.items():
+        lines = text.count("\n")
+        if name.endswith("/README.md") and name.split("/")[0] in FOLDERS and lines > LINES_OF_README:
+            yield name, LINES_OF_README, f"{lines} lines, at most {LINES_OF_README}"
     for name, source in tree.cpp.items():
         for number, line in enumerate(source.lines, 1):
             if len(line) > COLUMNS:
@@ -151,7 +151,7 @@ def documented_code(tree):
     """C++ in the READMEs and guides stands in a compiled file, which the line before the block names."""
     builds = "\n".join(text for name, text in tree.files.items() if name.endswith("meson.build"))
     for name, text in tree.files.items():
-        if not re.fullmatch(r"README\.md|docs/.*\.md|(runtime|channel|io|examples)/README\.md", name):
+        if not re.fullmatch(r"README\.md|docs/.*\.md|(runtime|channel|io|examples)/(\w+/)*README\.md", name):
             continue
         for block in CODE_BLOCK.finditer("\n" + text):
             line = text[:block.start("fence") - 1].count("\n") + 1

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "bare_read.hpp"
-#include "io/epoll_driver.hpp"
+#include "io/drivers/epoll_driver.hpp"
 #include "support/level.hpp"
 #include "tools.hpp"
 

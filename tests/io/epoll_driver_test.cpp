@@ -13,7 +13,7 @@
 
 #include "bare_read.hpp"
 #include "forbid.hpp"
-#include "io/epoll_driver.hpp"
+#include "io/drivers/epoll_driver.hpp"
 #include "support/child.hpp"
 #include "support/scarce_memory.hpp"
 #include "tools.hpp"

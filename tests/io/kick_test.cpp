@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "bare_read.hpp"
-#include "io/kick.hpp"
-#include "io/uring_driver.hpp"
+#include "io/drivers/kick.hpp"
+#include "io/drivers/uring_driver.hpp"
 
 using namespace test;
 namespace detail = runnel::detail;

@@ -13,7 +13,7 @@
 
 #include "descriptors.hpp"
 #include "folder.hpp"
-#include "io/byte_calls.hpp"
+#include "io/drivers/byte_calls.hpp"
 #include "loopback.hpp"
 #include "support/level.hpp"
 

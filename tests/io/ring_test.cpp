@@ -6,7 +6,7 @@
 #include <system_error>
 
 #include "forbid.hpp"
-#include "io/ring.hpp"
+#include "io/drivers/ring.hpp"
 #include "support/child.hpp"
 #include "tools.hpp"
 

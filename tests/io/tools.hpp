@@ -3,7 +3,7 @@
 
 #include <runnel/detail/wait.hpp>
 
-#include "io/uring_driver.hpp"
+#include "io/drivers/uring_driver.hpp"
 #include "loopback.hpp"
 
 namespace test {

@@ -1,7 +1,7 @@
 // Answers of the system that are rare: no room to send, no memory, reports that come twice.
 #include <cerrno>
 
-#include "io/absorb.hpp"
+#include "io/drivers/absorb.hpp"
 #include "scripted_io.hpp"
 #include "udp_stories.hpp"
 

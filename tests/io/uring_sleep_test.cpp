@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "bare_read.hpp"
-#include "io/uring_driver.hpp"
+#include "io/drivers/uring_driver.hpp"
 #include "support/sequencer.hpp"
 
 using namespace test;

@@ -124,9 +124,9 @@ public:
 std::unique_ptr<driver_factory> make_futex_drivers();
 /// The same to be polled, for a worker without a thread. In runtime/eventfd_driver.cpp.
 std::unique_ptr<driver_factory> make_eventfd_drivers();
-/// The ring, and epoll. Implemented by io (io/uring_driver.cpp, io/epoll_driver.cpp).
+/// The ring, and epoll. Implemented by io (io/drivers).
 std::unique_ptr<driver_factory> make_uring_drivers();
 std::unique_ptr<driver_factory> make_epoll_drivers();
-/// The first that can be had; says on stderr why when it is not the ring (io/choose_driver.cpp).
+/// The first that can be had; says on stderr why when it is not the ring (io/drivers/choose_driver.cpp).
 std::unique_ptr<driver_factory> make_io_drivers();
 }

@@ -1,6 +1,6 @@
 // simulated_world: the seam between a simulation and what surrounds its tasks: a network without sockets.
 //
-// The folder io implements the world (io/simulated_network.hpp), as it implements the drivers; runtime has the
+// The folder io implements the world (io/simulation), as it implements the drivers; runtime has the
 // clock and the chance, and says when something may happen. It asks next_event() beside its timers, lets time
 // pass up to there when all tasks wait, and counts a world that has something to do as one more that can go
 // on: the same decisions put its events before, between and after the turns of tasks.

@@ -10,7 +10,7 @@
 
 #include <runnel/detail/driver.hpp>
 
-#include "name_lookup.hpp"
+#include "../name_lookup.hpp"
 
 namespace runnel::detail {
 

@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "absorb.hpp"
+#include "../drivers/absorb.hpp"
 
 namespace runnel::detail {
 

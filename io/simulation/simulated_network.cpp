@@ -16,7 +16,7 @@
 #include <runnel/detail/wait.hpp>
 #include <runnel/testing_files.hpp>
 
-#include "plain_action.hpp"
+#include "../drivers/plain_action.hpp"
 
 namespace runnel::detail {
 
