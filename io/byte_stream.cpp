@@ -62,7 +62,7 @@ result<chunk> receive_operation::complete(transfer done) noexcept {
     if (done.error && done.bytes == 0) return done.error;
     drained_ = action_.drained();
     if (action_.moved == 0) return errc::end_of_stream;
-    return chunk(static_cast<std::byte*>(action_.data) - action_.moved, action_.moved);
+    return detail::make_chunk::of(static_cast<std::byte*>(action_.data) - action_.moved, action_.moved);
 }
 
 write_operation::write_operation(detail::descriptor& on, std::span<const std::byte> from, bool whole) noexcept

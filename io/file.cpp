@@ -152,7 +152,7 @@ void file_receive_operation::place() noexcept {
 
 result<chunk> file_receive_operation::complete(transfer done) noexcept {
     of_.moved(done.bytes);
-    if (done.bytes > 0) return chunk(std::exchange(buffer_, nullptr), done.bytes);
+    if (done.bytes > 0) return detail::make_chunk::of(std::exchange(buffer_, nullptr), done.bytes);
     if (done.error) return done.error;
     return errc::end_of_stream;
 }

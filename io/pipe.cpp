@@ -74,7 +74,7 @@ result<std::size_t> pipe_read_operation::complete(transfer done) noexcept {
 }
 
 pipe_receive_operation::pipe_receive_operation(detail::byte_end& on) noexcept
-    : io_operation_of(on.of(), lane::in, make_read(on, {})), drained_(on.drained()) {
+    : io_operation_of(on.of(), lane::in, make_read(on, {})), end_(on) {
     try_first_ = !action_.will_wait;
 }
 
@@ -86,12 +86,19 @@ void pipe_receive_operation::prepare() noexcept {
 result<chunk> pipe_receive_operation::complete(transfer done) noexcept {
     if (lease_ == nullptr) return std::make_error_code(std::errc::not_enough_memory);
     if (done.bytes > 0) {
-        drained_ = action_.bytes > 0;
-        return chunk(lease_, done.bytes);
+        end_.drained() = action_.bytes > 0;
+        return detail::make_chunk::of(lease_, done.bytes);
     }
     detail::give_back_buffer(lease_);
     if (done.error) return done.error;
     return errc::end_of_stream;
+}
+
+result<chunk> pipe_receive_case::complete(unsigned) noexcept {
+    const auto read = [this](auto& calls, int fd, std::byte* to, std::size_t room) {
+        return calls.read_now(fd, to, room, end_.at_once());
+    };
+    return lease_and(read, end_.drained());
 }
 
 namespace {

@@ -88,6 +88,12 @@ void readiness_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     watch_->waited_for();
 }
 
+std::error_code why_not_read(long status) noexcept {
+    if (status == -EBADF) return errc::closed;
+    if (status == -ETIME) return errc::timed_out;  // of its deadline: begin() of the descriptor says so
+    return {static_cast<int>(-status), std::system_category()};
+}
+
 void readiness_case::trace(long moved) const noexcept {
     if (traced()) [[unlikely]]
         trace_complete("receive", on_->fd(), moved, waited_);
@@ -96,19 +102,11 @@ void readiness_case::trace(long moved) const noexcept {
 
 namespace runnel {
 
-namespace {
-std::error_code reason(long status) noexcept {
-    if (status == -EBADF) return errc::closed;
-    if (status == -ETIME) return errc::timed_out;  // of its deadline: begin() below says so
-    return {static_cast<int>(-status), std::system_category()};
-}
-}
-
 result<std::size_t> read_case::complete(unsigned) noexcept {
     if (to_.empty()) return std::size_t{0};
     const long moved =
         make([this](auto& calls, int fd) { return calls.receive_now(fd, to_.data(), to_.size()); });
-    if (moved < 0) return reason(moved);
+    if (moved < 0) return detail::why_not_read(moved);
     drained_ = static_cast<std::size_t>(moved) < to_.size();
     if (moved == 0) return errc::end_of_stream;
     return static_cast<std::size_t>(moved);
@@ -116,21 +114,14 @@ result<std::size_t> read_case::complete(unsigned) noexcept {
 
 result<> readable_case::complete(unsigned) noexcept {
     const long status = make([](auto&, int) { return 0; });
-    if (status < 0) return reason(status);
+    if (status < 0) return detail::why_not_read(status);
     return {};
 }
 
 result<chunk> receive_case::complete(unsigned) noexcept {
-    std::byte* const buffer = detail::lease_buffer();
-    if (buffer == nullptr) return reason(-ENOMEM);
-    constexpr std::size_t room = detail::buffer_pool::buffer_bytes;
-    const long moved = make([buffer](auto& calls, int fd) { return calls.receive_now(fd, buffer, room); });
-    if (moved > 0) {
-        drained_ = static_cast<std::size_t>(moved) < room;
-        return chunk(buffer, static_cast<std::size_t>(moved));
-    }
-    detail::give_back_buffer(buffer);
-    if (moved < 0) return reason(moved);
-    return errc::end_of_stream;
+    const auto read = [](auto& calls, int fd, std::byte* to, std::size_t room) {
+        return calls.receive_now(fd, to, room);
+    };
+    return lease_and(read, drained_);
 }
 }

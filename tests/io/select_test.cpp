@@ -1,6 +1,6 @@
 // Sockets as cases of a select: what loses has read nothing, and what wins gets all.
 #include <runnel/channel.hpp>
-#include <runnel/copy.hpp>
+#include <runnel/pipe.hpp>
 #include <runnel/select.hpp>
 #include <runnel/select_any.hpp>
 #include <runnel/sync.hpp>
@@ -247,6 +247,24 @@ TEST_CASE("accept: tasks that wait get connections first come first served") {
             near.push_back((co_await rn::tcp_stream::connect(listener.local_address())).value());
         CHECK(co_await tasks.join());
         for (std::size_t i = 0; i < 5; ++i) CHECK(peers[i] == near[i].local_address().value());
+    };
+    CHECK(run_on(1, body));
+}
+
+TEST_CASE("select on a pipe: what is written wins and a case that loses has read nothing") {
+    const auto body = []() -> rn::task<> {
+        auto [reader, writer] = rn::make_pipe().value();
+        auto lost = co_await rn::select(reader.recv(), rn::sleep_for(1us));
+        CHECK(lost.index() == 1);
+        CHECK(co_await writer.write_all("through"));
+        auto won = co_await rn::select(reader.recv(), rn::sleep_for(1h));
+        CHECK(won.get<0>()->text() == "through");
+        writer.close();
+        auto end = co_await rn::select(reader.recv(), rn::sleep_for(1h));
+        CHECK(end.get<0>().error() == rn::errc::end_of_stream);
+        reader.close();
+        auto closed = co_await rn::select(reader.recv(), rn::sleep_for(1h));
+        CHECK(closed.get<0>().error() == rn::errc::closed);
     };
     CHECK(run_on(1, body));
 }

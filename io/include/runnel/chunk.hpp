@@ -49,14 +49,15 @@ public:
     std::string_view text() const noexcept { return {reinterpret_cast<const char*>(data_), size_}; }
 
 private:
-    friend class receive_operation;
-    friend class receive_case;
     friend struct detail::make_chunk;
-    friend class file_receive_operation;
-    friend class pipe_receive_operation;
     chunk(std::byte* leased, std::size_t size) noexcept : data_(leased), size_(size) {}
 
     std::byte* data_;
     std::size_t size_;
+};
+
+/// For what receives: of memory that give_back_buffer() takes.
+struct detail::make_chunk {
+    static chunk of(std::byte* leased, std::size_t size) noexcept { return chunk(leased, size); }
 };
 }

@@ -30,9 +30,20 @@
 #include "chunk.hpp"
 #include "detail/byte_end.hpp"
 #include "detail/io_operation.hpp"
+#include "detail/readiness.hpp"
 #include "transfer.hpp"
 
 namespace runnel {
+
+/// What recv() of a pipe_reader is in a select.
+class [[nodiscard]] pipe_receive_case final : public detail::reading_case<pipe_receive_case, result<chunk>> {
+public:
+    explicit pipe_receive_case(detail::byte_end& on) noexcept : reading_case(on.of()), end_(on) {}
+    result_type complete(unsigned) noexcept;
+
+private:
+    detail::byte_end& end_;
+};
 
 class [[nodiscard]] pipe_read_operation final : public detail::io_operation_of<pipe_read_operation> {
 public:
@@ -51,9 +62,10 @@ public:
     pipe_receive_operation(pipe_receive_operation&&) noexcept = default;
     void prepare() noexcept;
     result_type complete(transfer done) noexcept;
+    pipe_receive_case as_case() && noexcept { return pipe_receive_case(end_); }
 
 private:
-    bool& drained_;
+    detail::byte_end& end_;
     std::byte* lease_ = nullptr;
 };
 
@@ -93,7 +105,7 @@ public:
     /// Cancellation  a cancel point; then nothing was read.
     pipe_read_operation read_some(std::span<std::byte> to) noexcept { return {end_, to}; }
 
-    /// The same into leased memory, which is taken when the operation begins.
+    /// The same into leased memory, which is taken when the operation begins. A select case.
     /// Returns       a chunk of at least one byte; errors as read_some().
     /// Cancellation  a cancel point; then nothing was read.
     pipe_receive_operation recv() noexcept { return pipe_receive_operation(end_); }

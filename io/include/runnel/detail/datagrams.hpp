@@ -28,10 +28,6 @@ struct outgoing;
 
 namespace runnel::detail {
 
-struct make_chunk {
-    static chunk of(std::byte* leased, std::size_t size) noexcept { return chunk(leased, size); }
-};
-
 /// Several datagrams in one piece of memory, or none.
 struct coalesced {
     chunk all = make_chunk::of(nullptr, 0);

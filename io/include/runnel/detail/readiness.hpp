@@ -12,10 +12,15 @@
 #pragma once
 
 #include <cerrno>
+#include <cstddef>
+#include <system_error>
 
 #include <runnel/detail/operation.hpp>
 #include <runnel/detail/wait_queue.hpp>
+#include <runnel/result.hpp>
 
+#include "../chunk.hpp"
+#include "buffer_pool.hpp"
 #include "descriptor.hpp"
 #include "io_watch.hpp"
 #include "socket_calls.hpp"
@@ -24,6 +29,9 @@ namespace runnel::detail {
 
 /// Where a case stands that need not wait: nobody ever queues up there.
 wait_queue& no_queue() noexcept;
+
+/// Of a number that make() has given.
+std::error_code why_not_read(long status) noexcept;
 
 class readiness_case : public queue_case {
 public:
@@ -82,5 +90,21 @@ public:
 
 protected:
     using single_case<Self, Result, readiness_case>::single_case;
+
+    /// Step 4 of what reads into leased memory: `read(socket_calls&, fd, to, room)`.
+    template <class Read>
+    result<chunk> lease_and(Read read, bool& drained) noexcept {
+        std::byte* const buffer = lease_buffer();
+        if (buffer == nullptr) return why_not_read(-ENOMEM);
+        constexpr std::size_t room = buffer_pool::buffer_bytes;
+        const long moved = this->make([&](auto& calls, int fd) { return read(calls, fd, buffer, room); });
+        if (moved > 0) {
+            drained = static_cast<std::size_t>(moved) < room;
+            return make_chunk::of(buffer, static_cast<std::size_t>(moved));
+        }
+        give_back_buffer(buffer);
+        if (moved < 0) return why_not_read(moved);
+        return errc::end_of_stream;
+    }
 };
 }
