@@ -59,7 +59,7 @@ void slot_driver::release(io_slot& slot, bool message_under_way) noexcept {
 void slot_driver::tell(io_slot& slot, standing_action::event what) noexcept {
     using next = standing_action::next;
     const bool rested = slot.at == io_slot::phase::resting;
-    const next then = static_cast<standing_action*>(slot.action)->hears(what, *this);
+    const next then = static_cast<standing_action&>(*slot.action).hears(what, *this);
     if (rested && then == next::again) add_in_flight(1);
     if (!rested && then != next::again) add_in_flight(-1);
     switch (then) {

@@ -130,7 +130,7 @@ void simulated_network::end(simulated_request& request, int error) {
 void simulated_network::tell(simulated_request& request, standing_action::event event) {
     using next = standing_action::next;
     const bool rested = request.on == nullptr && event == standing_action::event::nudged;
-    const next then = static_cast<standing_action*>(request.action)->hears(event, *this);
+    const next then = static_cast<standing_action&>(*request.action).hears(event, *this);
     if (then == next::again) {
         if (rested) ++in_flight_;
         return start(request);

@@ -159,7 +159,7 @@ private:
             (void)rn::detail::complete_io(*ended.task);
     }
     void tell(request& of, event what) noexcept {
-        const next then = static_cast<rn::detail::standing_action*>(of.action)->hears(what, *this);
+        const next then = static_cast<rn::detail::standing_action&>(*of.action).hears(what, *this);
         of.waits = then == next::again;
         of.rests = then == next::rest;
     }
