@@ -36,7 +36,7 @@ if [[ $config == clang-asan* ]]; then arguments+=' -fno-sanitize=vptr'; fi
 options+=("-Dcpp_args=$arguments")
 case $config in
     # Benchmarks must compile without warnings, but they need not do so each time.
-    gcc-O2 | clang-O0) options+=(-Dbench=enabled) ;;
+    gcc-O2) options+=(-Dbench=enabled) ;;
     *) options+=(-Dbench=disabled) ;;
 esac
 case $config in
