@@ -172,7 +172,6 @@ bool accept_case::take_kept() noexcept {
     return kept >= 0;
 }
 
-
 void accept_case::trace() const noexcept {
     if (answer_ != accept_watch::none_now) trace_complete("accept", number_, answer_, waited_);
 }
