@@ -142,16 +142,17 @@ void accept_case::prime(bool takes_none) noexcept {
     seems_there_ = waited_ = false;
     if (watch_ == nullptr || !listener_->enter(lane::call, false)) return;  // closed
     answer_ = accept_watch::none_now;
-    if (!takes_none) {
-        seems_there_ = current_sockets().readable_now(listener_->fd());
-        if (tls_worker != nullptr && !watch_->begin(listener_->fd())) answer_ = -ENOMEM;
-    }
+    number_ = listener_->fd();
+    waits_ = !takes_none && tls_worker != nullptr;
+    if (!takes_none) seems_there_ = current_sockets().readable_now(number_);
+    if (waits_ && !watch_->begin(number_)) answer_ = -ENOMEM;
     listener_->leave(lane::call);
 }
 
 bool accept_case::try_now(late_wake&) noexcept {
     if (answer_ == accept_watch::none_now)
-        answer_ = watch_->take(listener_->fd(), std::exchange(seems_there_, false), current_sockets());
+        answer_ = watch_->take(number_, std::exchange(seems_there_, false), current_sockets());
+    if (answer_ == accept_watch::none_now && waits_ && !watch_->stays_begun(number_)) answer_ = -ENOMEM;
     return answer_ != accept_watch::none_now;
 }
 
@@ -171,13 +172,8 @@ bool accept_case::take_kept() noexcept {
     return kept >= 0;
 }
 
-bool accept_case::has_ended() const noexcept {
-    const std::lock_guard guard(watch_->lock);
-    return watch_->has_ended();
-}
-
 void accept_case::trace() const noexcept {
-    if (answer_ != accept_watch::none_now) trace_complete("accept", listener_->fd(), answer_, waited_);
+    if (answer_ != accept_watch::none_now) trace_complete("accept", number_, answer_, waited_);
 }
 
 // --- Both cases --------------------------------------------------------------------------------------
@@ -203,7 +199,7 @@ result<descriptor> accept_cases::answered() noexcept {
     if (traced()) [[unlikely]]
         accept_.trace();
     if (made >= 0) return descriptor(made, counted_kind::socket, at_);
-    if (made == -EBADF || accept_.has_ended()) return errc::closed;
+    if (made == -EBADF || accept_.is_closed()) return errc::closed;
     if (made == accept_watch::none_now) return std::make_error_code(std::errc::not_enough_memory);
     return std::error_code(-made, std::system_category());
 }

@@ -28,16 +28,19 @@ descriptor::descriptor(descriptor&& other) noexcept : counts_(std::move(other.co
     check((other.users_ & ~(closed_bit | all_flags)) == 0, "socket: moved while an operation is in flight");
     check(other.watch_ == nullptr || !other.watch_->is_waited_for(),
           "socket: moved while a select waits for it");
-    if (other.timing_ != nullptr) other.timing_->moved_to(*this);
+    if (other.timing_ != nullptr) other.timing_->before_move();
     fd_ = std::exchange(other.fd_, -1);
     then_ = other.then_;
     users_ = std::exchange(other.users_, closed_bit);
     watch_ = std::exchange(other.watch_, nullptr);
     timing_ = std::exchange(other.timing_, nullptr);
+    if (timing_ != nullptr) timing_->moved_to(*this);
 }
 
 descriptor& descriptor::operator=(descriptor&& other) noexcept {
     descriptor taken(std::move(other));
+    if (timing_ != nullptr) timing_->before_move();
+    if (taken.timing_ != nullptr) taken.timing_->before_move();
     std::swap(fd_, taken.fd_);
     std::swap(then_, taken.then_);
     std::swap(users_, taken.users_);

@@ -1,6 +1,7 @@
 // The steps of a watch; runnel/detail/io_watch.hpp names them and the invariants.
 #include <runnel/detail/io_watch.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <new>
@@ -22,7 +23,7 @@ bool io_watch::begin(int number) noexcept {
         const std::lock_guard guard(lock);
         if (phase_ != phase::none || ended_) return true;
         phase_ = phase::beginning;
-        ++refs_;  // the driver's
+        ref();  // the driver's
     }
     io_backend& backend = current_io();
     action_.fd = number;
@@ -85,15 +86,13 @@ void io_watch::interrupt() noexcept {
 }
 
 void io_watch::ref() noexcept {
-    const std::lock_guard guard(lock);
-    ++refs_;
+    // relaxed: who makes a reference has one.
+    std::atomic_ref<unsigned>(refs_).fetch_add(1, std::memory_order_relaxed);
 }
 
 void io_watch::unref() noexcept {
-    lock.lock();
-    const bool last = --refs_ == 0;
-    lock.unlock();
-    if (last) delete this;
+    // acq_rel: what each of them did is done before the last one deletes it.
+    if (std::atomic_ref<unsigned>(refs_).fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 
 // --- From the driver's side, under its lock ------------------------------------------------------------
@@ -104,10 +103,9 @@ io_watch::next io_watch::hears(event what, socket_calls& calls) noexcept {
     if (ended_ || what == event::driver_ends) return let_go(!ended_, calls);
     claimed_tasks woken;
     const next then = go_on(what, calls, woken);
-    runtime_core* const pauses_in = then == next::rest && pauses_now() ? first_runtime() : nullptr;
+    if (then == next::rest && pauses_now()) rest_or_go_on();
     lock.unlock();
     woken.finish_all();
-    if (pauses_in != nullptr) rest_in(*pauses_in);
     return then;
 }
 
@@ -144,14 +142,20 @@ private:
 };
 
 namespace {
-/// False: that runtime stops.
-bool start_in_runtime(runtime_core& core, task<> what) {
-    const auto frame = task_access::frame_of(what);
-    const start_request request =
-        request_for<void>(frame, task_kind::spawned, nullptr, std::source_location::current(), false);
-    if (start_in(core, nullptr, request) == nullptr) return false;
-    (void)task_access::release(std::move(what));
-    return true;
+/// `make()` gives the task. False: that runtime stops, or there is no memory for it.
+template <class Make>
+bool start_in_runtime(runtime_core& core, Make make) noexcept {
+    try {
+        task<> what = make();
+        const auto frame = task_access::frame_of(what);
+        const start_request request =
+            request_for<void>(frame, task_kind::spawned, nullptr, std::source_location::current(), false);
+        if (start_in(core, nullptr, request) == nullptr) return false;
+        (void)task_access::release(std::move(what));
+        return true;
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
 }
 }
 
@@ -165,13 +169,11 @@ task<> io_watch::pause(reference to) {
     if (!watch.waiting.empty()) watch.waited_for();
 }
 
-/// Without the lock. Where no task can be started there is no pause.
-void io_watch::rest_in(runtime_core& core) noexcept {
-    try {
-        if (start_in_runtime(core, pause(reference(*this)))) return;
-    } catch (const std::bad_alloc&) {  // as if refused
-    }
-    const std::lock_guard guard(lock);
+/// L. Where no task can be started there is no pause.
+void io_watch::rest_or_go_on() noexcept {
+    runtime_core* const theirs = first_runtime();
+    const auto make = [this] { return pause(reference(*this)); };
+    if (theirs != nullptr && start_in_runtime(*theirs, make)) return;
     pause_for_ = 0;
     if (!waiting.empty()) waited_for();
 }
@@ -186,17 +188,33 @@ task<> io_watch::begin_elsewhere(reference to, int number) {
     co_return;
 }
 
+bool io_watch::stays_begun(int number) noexcept {
+    if (phase_ != phase::none) return true;
+    return start_in_runtime(current_runtime(), [&] { return begin_elsewhere(reference(*this), number); });
+}
+
+/// L. W6: begins it in the runtime of one who waits. Those whose runtime begins nothing any more wait in vain.
+void io_watch::find_another(int number, claimed_tasks& in_vain) noexcept {
+    const auto make = [&] { return begin_elsewhere(reference(*this), number); };
+    while (runtime_core* const theirs = first_runtime()) {
+        if (start_in_runtime(*theirs, make)) return;
+        late_wake wake;
+        if (claim_first(waiting, wake) == nullptr) return;
+        in_vain.add(wake);
+    }
+}
+
 /// The lock is held, and released. `forsaken`: by a driver that ends.
 io_watch::next io_watch::let_go(bool forsaken, socket_calls& calls) noexcept {
     phase_ = phase::none;
     request_ = nullptr;
     const bool owed = std::exchange(message_, false);
     const int to_close = std::exchange(inherited_, -1);
-    runtime_core* const theirs = forsaken ? first_runtime() : nullptr;
-    const int number = action_.fd;
+    claimed_tasks in_vain;
+    if (forsaken) find_another(action_.fd, in_vain);
     lock.unlock();
+    in_vain.finish_all();
     if (to_close >= 0) calls.close(to_close);
-    if (theirs != nullptr) (void)start_in_runtime(*theirs, begin_elsewhere(reference(*this), number));
     unref();
     return owed ? next::end_owed : next::end;
 }

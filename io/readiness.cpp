@@ -52,7 +52,8 @@ void readiness_case::prime() noexcept {
     waited_ = false;
     error_ = 0;
     if (!on_->enter(lane::call, false)) return;  // closed
-    if (!current_sockets().readable_now(on_->fd())) {
+    number_ = on_->fd();
+    if (!current_sockets().readable_now(number_)) {
         ready_ = false;
         if (tls_worker != nullptr) stand_at_watch();
     }
@@ -65,7 +66,7 @@ void readiness_case::stand_at_watch() noexcept {
         io_watch* const made = new (std::nothrow) readable_watch;
         if (made != nullptr) watch_ = on_->adopt(made);
     }
-    if (watch_ != nullptr && watch_->begin(on_->fd())) {
+    if (watch_ != nullptr && watch_->begin(number_)) {
         at_ = watch_;
     } else {
         ready_ = true;
@@ -74,7 +75,10 @@ void readiness_case::stand_at_watch() noexcept {
 }
 
 bool readiness_case::try_now(late_wake&) noexcept {
-    return ready_ || (watch_ != nullptr && watch_->has_ended()) || on_->late(lane::in);
+    if (ready_ || (watch_ != nullptr && watch_->has_ended()) || on_->late(lane::in)) return true;
+    if (watch_ == nullptr || tls_worker == nullptr || watch_->stays_begun(number_)) return false;
+    error_ = ENOMEM;
+    return true;
 }
 
 void readiness_case::enlist(task_block& task, std::uint64_t ticket) noexcept {

@@ -58,8 +58,8 @@ void socket_timing::drop() noexcept {
 }
 
 void socket_timing::moved_to(descriptor& to) noexcept {
-    const std::lock_guard guard(lock_);
     on_ = &to;
+    lock_.unlock();
 }
 
 void socket_timing::gone() noexcept {

@@ -19,7 +19,8 @@
 //
 //   T1  the lock guards all below it; claims are made without it. It is taken before that of a timer heap, and never
 //       under one: hold() takes none;
-//   T2  on_ is where the socket is, or null when it is gone: a timer that goes off then does nothing;
+//   T2  on_ is where the socket is, or null when it is gone: a timer that goes off then does nothing. While a socket
+//       is moved the lock is held: such a timer would find half of it;
 //   T3  an operation leaves its name by a plain store after it has looked at the flags, so a deadline that passes just
 //       then may find neither: that is what step 4 looks again for. So the many operations pay no barrier for the few
 //       deadlines.
@@ -83,6 +84,7 @@ public:
     void note_progress(std::uint64_t bytes) noexcept;
 
     // The socket's:
+    void before_move() noexcept { lock_.lock(); }
     void moved_to(descriptor& to) noexcept;
     void gone() noexcept;
 

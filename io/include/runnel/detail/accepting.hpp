@@ -12,7 +12,7 @@
 //   Q1  a connection is taken for somebody. If something else has ended his wait in this very moment, it is kept, and
 //       he gets it all the same; one whose select has taken another case leaves it to the next;
 //   Q2  first come, first served; who finds others in the queue stands behind them;
-//   Q3  no task is started, and no call made that may wait, with a lock of ours held.
+//   Q3  no call is made that may wait with a lock of ours held.
 //
 // Not taken: accept as a request to the kernel (what it brings when nobody waits any more, in a runtime that stops, is
 // lost when the listener ends: the peer has been told that it is connected); multishot accept, for the same reason. The
@@ -80,7 +80,8 @@ public:
     int answer() const noexcept { return answer_; }
     /// When something else has: is one kept (Q1)? Then that is the answer.
     bool take_kept() noexcept;
-    bool has_ended() const noexcept;
+    /// It is closed before it is shut down, and that before its watch ends: so who has found it shut down sees this.
+    bool is_closed() const noexcept { return listener_->closed(); }
     void trace() const noexcept;
 
 private:
@@ -88,7 +89,9 @@ private:
     accept_watch* watch_;  // null: of a listener that has been moved away
     bool primed_ = false;
     bool seems_there_ = false;
+    bool waits_ = false;  // if it finds none
     bool waited_ = false;
+    int number_ = -1;  // the listener's, as long as the watch has not ended
     int answer_ = accept_watch::none_now;
 };
 

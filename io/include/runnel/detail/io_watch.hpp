@@ -22,7 +22,8 @@
 //   W4  the descriptor's number is given back when the action is over: until then the kernel may look at it;
 //   W5  it is there until neither the socket has it nor a driver;
 //   W6  when the driver ends, whose workers are not the only ones that wait here perhaps, who is left gets it begun
-//       again in his own runtime.
+//       again in his own runtime; and so who comes to the queue just then, and had found it begun before: stays_begun().
+//       The task for that, and that of a pause, is started under the lock: who is in the queue keeps his runtime there.
 //
 // Not taken: cancelling the loser's own action and waiting for its end (each turn of a select would cost two more
 // trips to the kernel, and whoever has been won over would wait for them); a real receive or accept under way, whose
@@ -54,6 +55,9 @@ public:
     bool begin(int number) noexcept;
     /// L. Step 2, after the node is in the queue.
     void waited_for() noexcept;
+    /// L. Before the node is in the queue, when this is likely to happen. W6: has a driver it still, or gets one it?
+    /// False: it can be none; nobody may wait here now. Threads: a worker.
+    bool stays_begun(int number) noexcept;
     /// L.
     bool has_ended() const noexcept { return ended_; }
     /// The socket is closed: who waits goes on. True: the number will be given back later (W4). Threads: any.
@@ -100,7 +104,8 @@ private:
     next let_go(bool forsaken, socket_calls& calls) noexcept;
     void send_message() noexcept;
     runtime_core* first_runtime() const noexcept;
-    void rest_in(runtime_core& core) noexcept;
+    void rest_or_go_on() noexcept;
+    void find_another(int number, claimed_tasks& in_vain) noexcept;
 
     class reference;
     static task<> pause(reference to);
@@ -109,7 +114,7 @@ private:
     readable action_;
     io_request* request_ = nullptr;  // while moving or resting
     int inherited_ = -1;             // W4: the number that is to be given back
-    unsigned refs_ = 1;              // by the lock
+    unsigned refs_ = 1;              // atomic in the .cpp
     std::int64_t pause_for_ = 0;
     phase phase_ = phase::none;
     bool message_ = false;  // W2

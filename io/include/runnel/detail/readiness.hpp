@@ -72,7 +72,8 @@ private:
     bool primed_ = false;
     bool ready_ = false;  // there is something, or the wait makes no sense: try it
     bool waited_ = false;
-    int error_ = 0;  // of the watch
+    int error_ = 0;    // of the watch
+    int number_ = -1;  // as long as the watch has not ended
 };
 
 /// `Self` has complete() and is made of the operation that it stands for.
