@@ -17,6 +17,7 @@
 #include <runnel/unix_address.hpp>
 
 #include "call_socket.hpp"
+#include "io_figures.hpp"
 
 namespace runnel::detail {
 
@@ -198,7 +199,10 @@ result<descriptor> accept_cases::answered() noexcept {
     const int made = accept_.answer();
     if (traced()) [[unlikely]]
         accept_.trace();
-    if (made >= 0) return descriptor(made, counted_kind::socket, at_);
+    if (made >= 0) {
+        note_accepted();
+        return descriptor(made, counted_kind::socket, at_);
+    }
     if (made == -EBADF || accept_.is_closed()) return errc::closed;
     if (made == accept_watch::none_now) return std::make_error_code(std::errc::not_enough_memory);
     return std::error_code(-made, std::system_category());

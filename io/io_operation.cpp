@@ -11,6 +11,8 @@
 #include <runnel/detail/wait.hpp>
 #include <runnel/result.hpp>
 
+#include "io_figures.hpp"
+
 namespace runnel::detail {
 
 namespace {
@@ -65,6 +67,8 @@ const char* name_of(const io_action& what) noexcept {
     return "receive";
 }
 
+bool is_error(int error) noexcept { return error != 0 && error != ECANCELED && error != EAGAIN; }
+
 nanoseconds_t from_now(nanoseconds_t limit) noexcept {
     const nanoseconds_t now = clock_now();
     return limit < no_deadline - now ? now + limit : no_deadline;
@@ -76,6 +80,36 @@ void start_limit(timer_node& limit, task_block& task, std::uint64_t wait) noexce
     limit.when = from_now(limit.when);
     start_timer(limit);
 }
+}
+
+void note_figures(const io_action& done, bool counts_itself) noexcept {
+    io_totals& totals = tls_worker->moved;
+    if (is_error(done.error)) [[unlikely]]
+        totals.errors.add();
+    switch (done.kind) {
+        case io_kind::connect:
+            if (done.error == 0 && done.fd >= 0)
+                totals.connected.add();
+            else if (done.error != EAGAIN)
+                totals.not_connected.add();
+            return;
+        case io_kind::send:
+        case io_kind::send_message:
+        case io_kind::send_pieces:
+        case io_kind::write:
+            if (!counts_itself) totals.sent.add(done.moved);
+            return;
+        case io_kind::receive:
+        case io_kind::receive_message:
+        case io_kind::lease:
+        case io_kind::read:
+            if (!counts_itself) totals.received.add(done.moved);
+            return;
+        case io_kind::datagram:
+        case io_kind::readability:
+        case io_kind::file:
+            return;
+    }
 }
 
 bool io_operation::suspend(std::coroutine_handle<> awaiter, timer_node* limit) noexcept {
@@ -208,6 +242,7 @@ runnel::transfer io_operation::outcome(timer_node* limit) {
     }
     if (action_.fd >= 0 && traced()) [[unlikely]]
         trace_outcome();
+    if (progress_ != progress::refused) note_figures(action_, now_ != nullptr);
     if (entered_ >= entry::in && on_ != nullptr) on_->leave(lane_);
     return {action_.moved, reason()};
 }

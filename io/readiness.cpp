@@ -9,6 +9,8 @@
 #include <runnel/detail/wait.hpp>
 #include <runnel/detail/worker_local.hpp>
 
+#include "io_figures.hpp"
+
 namespace runnel::detail {
 
 namespace {
@@ -98,7 +100,8 @@ std::error_code why_not_read(long status) noexcept {
     return {static_cast<int>(-status), std::system_category()};
 }
 
-void readiness_case::trace(long moved) const noexcept {
+void readiness_case::note(long moved) const noexcept {
+    if (moved > 0) note_received(static_cast<std::size_t>(moved));
     if (traced()) [[unlikely]]
         trace_complete("receive", on_->fd(), moved, waited_);
 }

@@ -12,6 +12,7 @@
 #include <runnel/udp.hpp>
 
 #include "drivers/absorb.hpp"
+#include "io_figures.hpp"
 
 namespace runnel::detail {
 
@@ -68,6 +69,7 @@ public:
         for (std::size_t i = 0; i < received; ++i) {
             note_size(places_[i].what, places_[i].to.size(), headers_[i].msg_len);
             note_sender(places_[i].what.from, names_[i], headers_[i].msg_hdr.msg_namelen);
+            note_received(headers_[i].msg_len);
         }
     }
 
@@ -125,6 +127,7 @@ long take_message(datagrams& on, socket_calls& calls, int fd, coalesced& into) n
     }
     if (all != memory || bytes == 0) give_back_buffer(memory);
     if (length < 0) return length;
+    note_received(bytes);
     if (all == nullptr) return -ENOMEM;
     into.all = make_chunk::of(bytes > 0 ? all : nullptr, bytes);
     into.piece = piece_size(message);

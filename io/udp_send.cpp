@@ -13,6 +13,7 @@
 #include <runnel/udp.hpp>
 
 #include "drivers/absorb.hpp"
+#include "io_figures.hpp"
 
 namespace runnel::detail {
 
@@ -152,11 +153,17 @@ long datagram_sending::call(socket_calls& calls, int fd) noexcept {
     if (count_ - sent_ == 1) {
         message_room room;
         const long status = calls.send_message_now(fd, *static_cast<const msghdr*>(room.set(*next)));
-        return status < 0 ? status : 1;
+        if (status < 0) return status;
+        note_sent(static_cast<std::size_t>(status));
+        return 1;
     }
     message_batch batch(next, std::min(count_ - sent_, batch_max), on_->segments);
     const long status = calls.send_messages_now(fd, batch.messages(), batch.count());
-    if (status > 0) return static_cast<long>(batch.datagrams_in(static_cast<std::size_t>(status)));
+    if (status > 0) {
+        const std::size_t count = batch.datagrams_in(static_cast<std::size_t>(status));
+        for (std::size_t i = 0; i < count; ++i) note_sent(next[i].bytes.size());
+        return static_cast<long>(count);
+    }
     if (!batch.begins_with_a_run() || !refuses_segments(static_cast<int>(-status))) return status;
     if (report_ == 0 && is_network_report(static_cast<int>(-status))) return status;  // it may be one
     on_->segments = false;                                                            // G2
@@ -191,7 +198,10 @@ std::error_code datagram_sending::finish(const runnel::transfer& done, const io_
     if (sent_ == 0) {
         const bool lost = done.error == std::error_code(ENOBUFS, std::system_category());
         if ((done.error && !lost) || count_ == 0) return done.error;
-        if (lost) count_report(on_->lost);
+        if (lost)
+            count_report(on_->lost);
+        else
+            note_sent(all_[0].bytes.size());
         sent_ = 1;
         send_rest();
     }

@@ -28,12 +28,21 @@ constexpr row rows[] = {
     {"channel_received_total", counter, "Values that went out of a channel.", &worker_metrics::received},
     {"channel_sent_total", counter, "Values that went into a channel.", &worker_metrics::sent},
     {"channels_closed_total", counter, "Channels closed here.", &worker_metrics::channels_closed},
+    {"connections_accepted_total", counter, "Connections accepted.", &worker_metrics::accepted},
+    {"connections_failed_total", counter, "Attempts to connect that failed or were given up.",
+     &worker_metrics::not_connected},
+    {"connections_made_total", counter, "Connections made to somebody.", &worker_metrics::connected},
     {"fork_branches", gauge, "Branches of when_all that wait in the worker's deque.", &worker_metrics::forks},
     {"io_completed_total", counter, "Kernel operations that have completed.", &worker_metrics::completed},
     {"io_enters_total", counter, "System calls that submit or wait.", &worker_metrics::enters},
+    {"io_errors_total", counter, "Operations that the system answered with an error.",
+     &worker_metrics::io_errors},
     {"io_helped_total", counter, "Completions reaped for a busy worker.", &worker_metrics::helped},
     {"io_in_kernel", gauge, "Operations that the kernel has.", &worker_metrics::in_kernel},
     {"io_overflows_total", counter, "Overflows of the completion queue.", &worker_metrics::overflows},
+    {"io_received_bytes_total", counter, "Bytes that came through sockets and pipes.",
+     &worker_metrics::bytes_received},
+    {"io_sent_bytes_total", counter, "Bytes that went into sockets and pipes.", &worker_metrics::bytes_sent},
     {"io_submitted_total", counter, "Operations given to the kernel.", &worker_metrics::submitted},
     {"next_hits_total", counter, "Turns of the task made ready last.", &worker_metrics::next_hits},
     {"parks_spurious_total", counter, "Sleeps after which there was nothing to do.",
@@ -69,6 +78,12 @@ worker_metrics metrics_of(detail::worker& from) {
     of.sent = of.direct + from.channels.put.get();
     of.received = of.direct + from.channels.taken.get();
     of.channels_closed = from.channels.closed.get();
+    of.bytes_received = from.moved.received.get();
+    of.bytes_sent = from.moved.sent.get();
+    of.accepted = from.moved.accepted.get();
+    of.connected = from.moved.connected.get();
+    of.not_connected = from.moved.not_connected.get();
+    of.io_errors = from.moved.errors.get();
     of.submitted = io.submitted;
     of.completed = io.completed;
     of.enters = io.enters;

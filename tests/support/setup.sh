@@ -4,8 +4,9 @@
 # None of these packages has a service of its own; one that a dependency might bring is kept from starting.
 
 build_packages=(g++ liburing-dev meson ninja-build pkg-config)
-example_packages=(libcli11-dev libfmt-dev libhiredis-dev netcat-openbsd redis-tools)
-test_packages=(clang-19 clang-format-19 cmake doctest-dev gdb libbenchmark-dev libclang-rt-19-dev llvm-19 python3)
+example_packages=(curl libcli11-dev libfmt-dev libhiredis-dev netcat-openbsd redis-tools)
+test_packages=(clang-19 clang-format-19 cmake doctest-dev gdb libbenchmark-dev libclang-rt-19-dev llvm-19 python3
+    socat wrk)
 
 # setup_packages NAME...: installs those that are missing, and says so.
 setup_packages() {

@@ -32,6 +32,11 @@ struct worker_metrics {
     std::uint64_t sent = 0, received = 0;
     std::uint64_t direct = 0;  // of both: from a sender straight to a receiver
     std::uint64_t channels_closed = 0;
+    // What its tasks did with sockets and pipes. A datagram that was cut short counts as it was sent.
+    std::uint64_t bytes_received = 0, bytes_sent = 0;
+    std::uint64_t accepted = 0, connected = 0;  // connections
+    std::uint64_t not_connected = 0;            // attempts that failed or were given up
+    std::uint64_t io_errors = 0;                // what the system answered to an operation, of files too
     std::uint64_t ready = 0, forks = 0, timers = 0, in_kernel = 0;  // now: lengths of its queues
 
     worker_metrics& operator+=(const worker_metrics& other) noexcept;

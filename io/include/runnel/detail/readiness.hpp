@@ -57,7 +57,7 @@ protected:
         const long made = call(current_sockets(), on_->fd());
         if (how == entry::watched && made > 0)
             note_progress(*on_->timing_if_any(), static_cast<std::size_t>(made));
-        trace(made);
+        note(made);
         on_->leave(lane::in);
         return made;
     }
@@ -66,7 +66,8 @@ protected:
 
 private:
     void stand_at_watch() noexcept;
-    void trace(long moved) const noexcept;
+    /// For metrics and traces.
+    void note(long moved) const noexcept;
 
     io_watch* watch_ = nullptr;
     bool primed_ = false;

@@ -52,7 +52,7 @@ struct frame_list {
 class worker_total {
 public:
     // relaxed: one writer, and a value that orders nothing.
-    void add() noexcept { __atomic_store_n(&value_, value_ + 1, __ATOMIC_RELAXED); }
+    void add(std::uint64_t n = 1) noexcept { __atomic_store_n(&value_, value_ + n, __ATOMIC_RELAXED); }
     std::uint64_t get() const noexcept {
         return __atomic_load_n(&value_, __ATOMIC_RELAXED);
     }  // relaxed: as above
@@ -68,6 +68,13 @@ struct channel_totals {
     worker_total closed;
 };
 
+/// What operations of its tasks have moved and made. Files are not in it.
+struct io_totals {
+    worker_total received, sent;  // bytes
+    worker_total accepted, connected, not_connected;
+    worker_total errors;
+};
+
 struct worker_local {
     task_block* running = nullptr;      // the thread of control that runs now
     std::coroutine_handle<> put_aside;  // cut from a chain of transfers; the loop resumes it
@@ -77,6 +84,7 @@ struct worker_local {
     std::int64_t tick_time = 0;             // the clock as of the last tick, or the last return from sleep
     leaving task_left = leaving::normally;  // while an ended task's frame is destroyed: how it ended
     frame_list frames[frame_classes];
+    io_totals moved;
 };
 
 extern constinit thread_local worker_local* tls_worker [[gnu::tls_model("initial-exec")]];
