@@ -159,6 +159,12 @@ tls_step tls_session::handshake() noexcept {
     return of_->reason(done);
 }
 
+bool tls_session::has_only_tickets() const noexcept {
+    const std::scoped_lock locked(of_->lock);
+    const SSL* const at = of_->ssl;
+    return SSL_is_init_finished(at) == 1 && SSL_is_server(at) == 1 && SSL_version(at) >= TLS1_3_VERSION;
+}
+
 std::string tls_session::explain(std::error_code why) const {
     std::string text = "TLS with " + (of_->host.empty() ? std::string("a client") : of_->host) + ": ";
     if (why == tls_errc::truncated) return text + "the peer has closed the connection in the handshake";

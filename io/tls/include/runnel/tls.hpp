@@ -182,6 +182,8 @@ private:
     static task<handshaken> shake(Transport over, detail::tls_session session) {
         for (;;) {
             const detail::tls_step step = session.handshake();
+            if (session.has_only_tickets())
+                co_return handshaken(tls_stream(std::move(over), std::move(session)));
             std::error_code failed = co_await send(over, session);  // an alert, too
             if (step.error) failed = step.error;
             if (!failed && !step.wants_more)

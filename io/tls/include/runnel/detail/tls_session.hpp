@@ -57,6 +57,9 @@ public:
     ~tls_session();
 
     tls_step handshake() noexcept;
+    /// It is done, and what outgoing() has can wait for the first write: the tickets of a server of TLS 1.3. So a
+    /// server is done although the client reads nothing, and is not reset by one that leaves at once.
+    bool has_only_tickets() const noexcept;
     /// Why the handshake has failed, with whom.
     std::string explain(std::error_code why) const;
 
