@@ -14,8 +14,9 @@ import textwrap
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
 from cpp_text import Source, await_hazards  # noqa: E402
 
-FOLDERS = ("runtime", "channel", "io")
-MAY_SEE = {"runtime": ("runtime",), "channel": ("runtime", "channel"), "io": ("runtime", "io")}
+FOLDERS = ("runtime", "channel", "io", "io/tls")
+MAY_SEE = {"runtime": ("runtime",), "channel": ("runtime", "channel"), "io": ("runtime", "io"),
+           "io/tls": ("runtime", "io", "io/tls")}
 HEAVY = re.compile(r"<(functional|iostream|thread|stop_token|fmt/.*|liburing.*)>")
 MAY_BE_HEAVY = {"runtime/include/runnel/stop_token.hpp": "<stop_token>"}  # that is what it is for
 SKIPPED = {"build", "builddir", ".git", "__pycache__", "subprojects"}
@@ -45,6 +46,11 @@ class Tree:
         return next((folder for folder in FOLDERS if f"{folder}/include/{header}" in self.files), None)
 
 
+def folder_of(name):
+    """-> the folder of ours that a file is in: the innermost."""
+    return max((folder for folder in FOLDERS if name.startswith(f"{folder}/")), key=len)
+
+
 def includes(source):
     """-> (line, what) of each #include, with its brackets or quotes."""
     for number, line in enumerate(source.lines, 1):
@@ -54,9 +60,9 @@ def includes(source):
 
 
 def layering(tree):
-    """Each folder includes its own headers and those of the folders it may know; liburing is io's."""
+    """Each folder includes its own headers and those of the folders it may know; liburing is io's, OpenSSL io/tls's."""
     for name, source in tree.below(*FOLDERS):
-        folder = name.split("/")[0]
+        folder = folder_of(name)
         for line, what in includes(source):
             path = what[1:-1]
             if what.startswith("<runnel/"):
@@ -71,6 +77,8 @@ def layering(tree):
                     yield name, line, f"{what} is no private header of {folder}"
             elif path.startswith("liburing") and folder != "io":
                 yield name, line, f"{folder} may not know liburing"
+            elif path.startswith("openssl/") and (folder != "io/tls" or "/include/" in name):
+                yield name, line, f"OpenSSL is known to the sources of io/tls, not to {name}"
 
 
 def light_headers(tree):

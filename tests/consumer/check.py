@@ -43,7 +43,7 @@ def install(work, linkage):
     prefix = work / f"installed-{linkage}"
     build = work / f"build-{linkage}"
     meson(build, linkage, ROOT, f"--prefix={prefix}", "--libdir=lib", "-Dtests=disabled", "-Dexamples=disabled",
-          "-Dbench=disabled")
+          "-Dbench=disabled", "-Dtls=enabled")
     step(["meson", "install", "-C", build], ROOT)
     want = {path for _, path in public_headers()}
     have = {path.relative_to(prefix / "include").as_posix() for path in (prefix / "include").rglob("*.hpp")}

@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FOLDERS = ("runtime", "channel", "io")
+FOLDERS = ("runtime", "channel", "io", "io/tls")
 COMPILERS = ("g++", "clang++-19")
 INCLUDES = [f"-I{ROOT / folder / 'include'}" for folder in FOLDERS]
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror"]

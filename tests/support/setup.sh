@@ -5,8 +5,8 @@
 
 build_packages=(g++ liburing-dev meson ninja-build pkg-config)
 example_packages=(curl libcli11-dev libfmt-dev libhiredis-dev netcat-openbsd redis-tools)
-test_packages=(clang-19 clang-format-19 cmake doctest-dev gdb libbenchmark-dev libclang-rt-19-dev llvm-19 python3
-    socat wrk)
+test_packages=(clang-19 clang-format-19 cmake doctest-dev gdb libbenchmark-dev libclang-rt-19-dev libssl-dev llvm-19 openssl
+    python3 socat wrk)
 
 # setup_packages NAME...: installs those that are missing, and says so.
 setup_packages() {

@@ -104,6 +104,7 @@ BAD = [
     ("layering", "io/a.cpp", "// a: x.\n#include <runnel/channel.hpp>\n", 2),
     ("layering", "runtime/a.cpp", "// a: x.\n#include <runnel/nothing.hpp>\n", 2),
     ("layering", "runtime/a.cpp", "// a: x.\n#include <liburing.h>\n", 2),
+    ("layering", "io/a.cpp", "// a: x.\n#include <openssl/ssl.h>\n", 2),
     ("layering", "channel/a.cpp", '// a: x.\n#include "../runtime/worker.hpp"\n', 2),
     ("layering", "channel/a.cpp", '// a: x.\n#include "worker.hpp"\n', 2),
     ("layering", "channel/patterns/a.cpp", "// a: x.\n#include <runnel/detail/core.hpp>\n", 2),

@@ -22,14 +22,6 @@
 
 namespace runnel {
 
-namespace detail {
-template <class To>
-std::error_code pass_on_end(To& to) {
-    if constexpr (requires { to.shutdown_write(); }) return to.shutdown_write().error();
-    return std::error_code();
-}
-}
-
 /// Until `from` ends, and then half-closes `to`.
 /// Returns       how many bytes went over, and success; or why no more did: the error of the one or the other. What
 ///               was read and could not be written is lost then, and not counted.
@@ -42,7 +34,15 @@ task<transfer> copy(From& from, To& to) {
         auto next = co_await from.recv();
         if (!next) {
             if (next.error() != errc::end_of_stream) co_return transfer(moved, next.error());
-            co_return transfer(moved, detail::pass_on_end(to));
+            if constexpr (requires { to.shutdown_write().error(); }) {
+                co_return transfer(moved, to.shutdown_write().error());
+            } else if constexpr (requires {
+                                     to.shutdown_write();
+                                 }) {  // has something to send for it, as TLS has
+                const result<> ended = co_await to.shutdown_write();
+                co_return transfer(moved, ended.error());
+            }
+            co_return transfer(moved, std::error_code());
         }
         const transfer written = co_await to.write_all(*next);
         moved += written.bytes;
