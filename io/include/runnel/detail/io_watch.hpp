@@ -22,8 +22,8 @@
 //   W4  the descriptor's number is given back when the action is over: until then the kernel may look at it;
 //   W5  it is there until neither the socket has it nor a driver;
 //   W6  when the driver ends, whose workers are not the only ones that wait here perhaps, who is left gets it begun
-//       again in his own runtime; and so who comes to the queue just then, and had found it begun before: stays_begun().
-//       The task for that, and that of a pause, is started under the lock: who is in the queue keeps his runtime there.
+//       again in his own runtime; and so who comes to the queue just then, and had found it begun: stays_begun(). The
+//       task for that, and that of a pause, is started under the lock: who is in the queue keeps his runtime there.
 //
 // Not taken: cancelling the loser's own action and waiting for its end (each turn of a select would cost two more
 // trips to the kernel, and whoever has been won over would wait for them); a real receive or accept under way, whose
