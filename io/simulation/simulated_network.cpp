@@ -144,13 +144,15 @@ void simulated_network::changed(stream_end& end) {
 }
 
 void simulated_network::try_waiting(simulated_socket& at) {
-    try_each(at.in);
-    if (at.is != simulated_socket::connecting) try_each(at.out);
+    const int fd = at.fd;
+    try_each(at.in, fd);
+    if (is_open(fd) && at.is != simulated_socket::connecting) try_each(at.out, fd);
 }
 
 /// Step 2.
-void simulated_network::try_each(std::deque<simulated_request*>& waiting) {
-    while (!waiting.empty()) {
+void simulated_network::try_each(std::deque<simulated_request*>& waiting, int fd) {
+    // A watch whose pipe is closed gives the number back when it is told (W4 of io_watch.hpp), and the queue with it.
+    while (is_open(fd) && !waiting.empty()) {
         const auto chosen = waiting.begin() + choose(static_cast<std::uint32_t>(waiting.size()));
         simulated_request& request = **chosen;
         if (!attempt(request)) return;

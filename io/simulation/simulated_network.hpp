@@ -113,7 +113,8 @@ private:
     bool is_cut(const address& a, const address& b) const noexcept override;
     simulated_socket* for_datagrams(int fd) const noexcept;
     void try_waiting(simulated_socket& at);
-    void try_each(std::deque<simulated_request*>& waiting);
+    void try_each(std::deque<simulated_request*>& waiting, int fd);
+    bool is_open(int fd) const noexcept { return sockets_.find(fd) != nullptr; }
     bool attempt(simulated_request& request);
     int accept_at(simulated_socket& listener);
     bool attempt_send(simulated_request& request);

@@ -4,6 +4,8 @@
 #include <runnel/go.hpp>
 #include <runnel/pipe.hpp>
 #include <runnel/select.hpp>
+#include <runnel/testing.hpp>
+#include <runnel/testing_network.hpp>
 
 #include <sys/socket.h>
 
@@ -17,6 +19,7 @@
 #include "support/level.hpp"
 
 using namespace test;
+namespace testing = rn::testing;
 
 namespace {
 
@@ -102,6 +105,33 @@ TEST_CASE("select break: a deadline that passes while the stream is moved is not
     CHECK(run_on(2, body));
 }
 
+namespace {
+
+rn::task<> write_until_refused(rn::pipe_writer to) {
+    for (;;) {
+        const rn::transfer sent = co_await to.write_all("x");
+        if (!sent) co_return;
+        CHECK(co_await rn::sleep_for(1us));
+    }
+}
+
+rn::task<> pipe_closed_under_select() {
+    auto [reader, writer] = rn::make_pipe().value();
+    auto writes = rn::go(write_until_refused, std::move(writer));
+    for (int round = 0; round < 3; ++round) {
+        auto won = co_await rn::select(reader.recv(), rn::sleep_for(1us));
+        if (won.index() == 0) CHECK(won.get<0>());
+    }
+    reader.close();
+    CHECK(co_await writes);
+}
+}
+
+TEST_CASE("select break: a simulated pipe may be closed while its watch is told of a byte") {
+    const auto all = testing::explore(support::scaled(1'000U, 50'000U), pipe_closed_under_select);
+    CHECK_MESSAGE(all.ok(), all.what());
+}
+
 // --- F6: pipes, which cannot be shut down ----------------------------------------------------------------
 
 namespace {
@@ -152,6 +182,22 @@ TEST_CASE("select break: a pipe that is closed just as a read begins to wait end
 TEST_CASE("select break: a pipe that is closed just as a write begins to wait ends that write") {
     const nothing_left after;
     CHECK(run_on(2, write_meets_close, support::scaled(3'000, 50'000)));
+}
+
+TEST_CASE("select break: a pipe that is closed under a select ends it and gives its number back") {
+    const nothing_left after;
+    const auto body = [](int rounds) -> rn::task<> {
+        for (int round = 0; round < rounds; ++round) {
+            auto [reader, writer] = rn::make_pipe().value();
+            std::atomic<bool> begun = true;
+            auto closer = rn::go(close_end<rn::pipe_reader>, rn::borrow(reader), round, rn::borrow(begun));
+            auto won = co_await rn::select(reader.recv(), rn::sleep_for(10s));
+            REQUIRE(won.index() == 0);
+            CHECK(won.get<0>().error() == rn::errc::closed);
+            CHECK(co_await closer);
+        }
+    };
+    CHECK(run_on(2, body, support::scaled(2'000, 100'000)));
 }
 
 // --- Two runtimes ----------------------------------------------------------------------------------------
