@@ -40,6 +40,19 @@ rn::task<std::string> takes_a_view(std::string_view text) {
     co_return std::string(text);
 }
 
+// A function whose parameters last has one frame; another has one around it, which keeps what it refers to.
+using rn::detail::keeps_its_arguments;
+using of_references = decltype(&takes_references);
+static_assert(keeps_its_arguments<decltype(&takes_values), counted, int>);
+static_assert(keeps_its_arguments<of_references, rn::borrowed<counted>, rn::borrowed<const std::string>>);
+static_assert(!keeps_its_arguments<of_references, rn::borrowed<counted>, std::string>);
+static_assert(
+    !keeps_its_arguments<of_references, rn::borrowed<counted>, rn::borrowed<const char*>>);  // a temporary
+static_assert(
+    !keeps_its_arguments<decltype(&takes_values), rn::borrowed<counted>, int>);  // copied when it begins
+static_assert(!keeps_its_arguments<decltype(&takes_a_view), rn::borrowed<std::string_view>>);
+static_assert(!keeps_its_arguments<rn::task<> (*)(const std::string_view&), rn::borrowed<std::string_view>>);
+
 TEST_CASE("go: arguments live in the task, also those that it takes by reference or as a view") {
     counted::reset();
     run_on(1, []() -> rn::task<> {

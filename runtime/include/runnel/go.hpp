@@ -180,7 +180,8 @@ auto go_body(task<T> body, std::source_location at) {
 /// Returns       a handle; drop it to detach.
 /// Errors        while the runtime stops the task is refused: joining gives errc::stopping.
 /// Threads       inside a runtime only; a plain thread uses runtime::spawn().
-/// Cost          one frame (two when f takes references, views or has captures), one task block, no lock.
+/// Cost          one frame (two when f has captures, or takes views or references to what is not borrowed), one task
+///               block, no lock.
 template <class F>
 auto go(F&& f, std::source_location at = std::source_location::current()) {
     return detail::go_body<F>(detail::body(std::forward<F>(f)), at);

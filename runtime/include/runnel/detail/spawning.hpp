@@ -1,8 +1,8 @@
 // spawning: from a callable and its arguments to a running task.
 //
-//   1  body(): the coroutine that will run. A function that takes everything by value is called at once,
-//      its parameters live in its own frame. Anything else (a lambda with captures, parameters that are
-//      references or views) gets a small frame around it that keeps callable and arguments alive.
+//   1  body(): the coroutine that will run. A function that takes everything by value, or as T& what is borrowed,
+//      is called at once, its parameters live in its own frame. Anything else (a lambda with captures, parameters
+//      that are views, or refer to what the task must keep) gets a frame around it that keeps callable and arguments.
 //   2  start(): a task block from the slab, the context of the starter, the place; into the run queue.
 //   3  the end: `task_end<T>` is told by the final suspension, and does what the block's kind asks for.
 //
@@ -99,12 +99,34 @@ struct task_value<task<T>> {
 template <class F, class... Args>
 using body_value = typename task_value<called_type<F, Args...>>::type;
 
-/// A function whose parameters are all values that own what they need.
-template <class F>
-inline constexpr bool owns_its_arguments = false;
-template <class R, class... Params>
-inline constexpr bool owns_its_arguments<R (*)(Params...)> =
-    ((!std::is_reference_v<Params> && !looks_like_a_view<Params> && !looks_like_a_reference<Params>) && ...);
+template <class Arg>
+inline constexpr bool is_borrowed = false;
+template <class T>
+inline constexpr bool is_borrowed<borrowed<T>> = true;
+
+/// A value that owns what it needs, made of one.
+template <class Param, class Arg>
+inline constexpr bool lasts = !std::is_reference_v<Param> && !looks_like_a_view<Param> &&
+                              !looks_like_a_reference<Param> && !is_borrowed<Arg>;
+/// Or a reference to what is borrowed itself: nothing is converted on the way, which would make a temporary.
+template <class Param, class T>
+    requires(!looks_like_a_view<std::remove_cv_t<T>>)
+inline constexpr bool lasts<Param&, borrowed<T>> = std::is_convertible_v<T*, Param*>;
+
+/// A function whose parameters all last as long as its frame.
+template <class F, class... Args>
+inline constexpr bool keeps_its_arguments = false;
+template <class R, class... Params, class... Args>
+    requires(sizeof...(Params) == sizeof...(Args))
+inline constexpr bool keeps_its_arguments<R (*)(Params...), Args...> = (lasts<Params, Args> && ...);
+
+template <class Arg>
+decltype(auto) passed_on(std::remove_reference_t<Arg>& arg) noexcept {
+    if constexpr (is_borrowed<std::remove_cvref_t<Arg>>)
+        return arg.get();
+    else
+        return std::forward<Arg>(arg);
+}
 
 template <class T, class F, class... Args>
 task<T> keep_alive(F f, Args... args) {
@@ -126,10 +148,10 @@ auto body(F&& f, Args&&... args) {
         "go/spawn: an argument is a view, a reference_wrapper or an array: the task may outlive what it "
         "refers to. Pass an owning value, or rn::borrow(x) if x outlives the task");
     using value = typename task_value<called>::type;
-    if constexpr (owns_its_arguments<std::decay_t<F>> &&
+    if constexpr (keeps_its_arguments<std::decay_t<F>, std::decay_t<Args>...> &&
                   (std::is_same_v<std::decay_t<Args>, std::remove_cvref_t<Args>> && ...) &&
-                  requires { f(std::forward<Args>(args)...); })
-        return f(std::forward<Args>(args)...);
+                  requires { f(passed_on<Args>(args)...); })
+        return f(passed_on<Args>(args)...);
     else
         return keep_alive<value, std::decay_t<F>, std::decay_t<Args>...>(std::forward<F>(f),
                                                                          std::forward<Args>(args)...);
