@@ -218,6 +218,7 @@ tls_step tls_session::encrypt(std::span<const std::byte> from) noexcept {
     if (of_->has_said_end) return std::make_error_code(std::errc::broken_pipe);
     ERR_clear_error();
     std::size_t done = 0;
+    free_string(of_->sending);
     for (std::size_t most = std::min(from.size(), encrypted_at_once); done < most;) {
         std::size_t taken = 0;
         const int wrote =
@@ -229,6 +230,8 @@ tls_step tls_session::encrypt(std::span<const std::byte> from) noexcept {
         }
         done += taken;
     }
+    of_->sending.swap(of_->queues.produced);  // at once: what stays in there counts as a reader's answers
+    of_->gone = 0;
     return {done, false};
 }
 

@@ -24,12 +24,10 @@ rn::task<> say(tls& to, const std::string& what, std::size_t piece, std::size_t 
     for (std::size_t at = 0, pieces = 1; at < what.size(); at += piece, ++pieces) {
         const auto part = std::string_view(what).substr(at, piece);
         const auto sent = co_await to.write_all(part);
-        if (!sent) std::fprintf(stderr, "%s\n", sent.error.message().c_str());
         expect(sent && sent.bytes == part.size(), "sent");
         if (pieces % rekey == 0) expect(to.update_keys().has_value(), "new keys");
     }
     const auto ended = co_await to.shutdown_write();
-    if (!ended) std::fprintf(stderr, "%s\n", ended.error().message().c_str());
     expect(ended.has_value(), "said farewell");
 }
 
@@ -77,7 +75,7 @@ TEST_CASE("tls_stream: in simulation, through a network that cuts into pieces as
     const unsigned seeds = support::scaled(20U, 1'000U);
     under_seeds(seeds, testing::network().buffer(512),
                 [](stream_pair plain) { return both_ways(std::move(plain), 20'000, 3'000, 2); });
-    under_seeds(seeds, testing::network().buffer(1),
+    under_seeds(seeds / 5, testing::network().buffer(1),
                 [](stream_pair plain) { return both_ways(std::move(plain), 300, 100, 100); });
 }
 
