@@ -105,7 +105,8 @@ public:
         return (args_.emplace_back(std::forward<Texts>(more)), ...), *this;
     }
     command& args(const std::vector<std::string>& more) {
-        return args_.insert(args_.end(), more.begin(), more.end()), *this;
+        for (const std::string& one : more) args_.push_back(one);
+        return *this;
     }
     /// One variable of its environment, which begins as this program's.
     command& set(std::string name, std::string value) {
