@@ -118,23 +118,23 @@ struct known {
 
 TEST_CASE("determinism: a seed is the same run wherever it is run") {
     for (const known& one :
-         {known{1, 146736072156605359U, 275}, known{2, 8918495673223950990U, 275},
-          known{3, 8885919176979397352U, 270}, known{1'000'003, 8363416272088327112U, 275}}) {
+         {known{1, 12192370096381039454U, 269}, known{2, 16931716580724257255U, 269},
+          known{3, 17173764127341716934U, 264}, known{1'000'003, 12063192302699235843U, 269}}) {
         CAPTURE(one.seed);
         const auto run = testing::simulate(testing::options().seed(one.seed), restaurant);
         CHECK_MESSAGE(run.ok(), run.what());
         CHECK(run.hash() == one.hash);
         CHECK(run.points() == one.points);
     }
-    CHECK(hash_of_seeds(1, 300) == 17708665494239358571U);
+    CHECK(hash_of_seeds(1, 300) == 9197145530421267238U);
 }
 
 TEST_CASE("determinism: each strategy is its own run, wherever it is run") {
     using testing::strategy;
     for (const auto& [how, hash] :
-         {std::pair(strategy::uniform, 15306185203018083482U),
-          std::pair(strategy::sticky, 15891641428346047904U), std::pair(strategy::pct, 16805152487530882265U),
-          std::pair(strategy::fifo, 3366336052837657553U)}) {
+         {std::pair(strategy::uniform, 8361283620835484333U),
+          std::pair(strategy::sticky, 14451060190035359322U), std::pair(strategy::pct, 8886238880915581896U),
+          std::pair(strategy::fifo, 432927839778752093U)}) {
         const auto run = testing::simulate(testing::options().seed(7).how(how), restaurant);
         CHECK_MESSAGE(run.ok(), run.what());
         CHECK(run.hash() == hash);
