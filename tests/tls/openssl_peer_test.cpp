@@ -55,38 +55,3 @@ TEST_CASE("openssl s_server: understands us, of TLS 1.3 and 1.2, and we it") {
         CHECK(run_on(1, talk));
     }
 }
-
-TEST_CASE("openssl s_client: verifies us, and new keys that it asks for change nothing") {
-    if (!has_openssl()) return;
-    const auto talk = []() -> rn::task<> {
-        rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
-        rn::command asking =
-            openssl({"s_client", "-connect", rn::to_string(listener.local_address()), "-CAfile",
-                     ours().file(), "-verify_return_error", "-verify_hostname", "example.org"});
-        rn::process client = asking.start().value();
-        auto plain = co_await listener.accept();
-        auto peer = co_await tls::accept(std::move(plain.value()), example_server());
-        CHECK_MESSAGE(peer.has_value(), peer.explain());
-        if (!peer) co_return;
-        CHECK(co_await client.input().write_all("first\n"));
-        rn::buffered_reader lines(*peer);
-        const auto first = co_await lines.read_line();
-        CHECK(first.value() == "first");
-        CHECK(co_await client.input().write_all("K\n"));  // a command of its: new keys, for both
-        CHECK(co_await peer->write_all("answer-one\n"));
-        rn::buffered_reader said(client.output());
-        auto line = co_await said.read_line();
-        while (line && *line != "answer-one") line = co_await said.read_line();
-        CHECK(line.has_value());
-        CHECK(co_await client.input().write_all("second\n"));
-        const auto second = co_await lines.read_line();
-        CHECK(second.value() == "second");
-        CHECK(co_await peer->write_all("answer-two\n"));
-        while (line && *line != "answer-two") line = co_await said.read_line();
-        CHECK(line.has_value());
-        CHECK(co_await client.input().write_all("Q\n"));
-        const heard_of rest = co_await hear(*peer);
-        CHECK(rest.text.empty());
-    };
-    CHECK(run_on(1, talk));
-}
