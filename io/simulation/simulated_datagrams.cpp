@@ -62,7 +62,7 @@ std::size_t scatter(const std::vector<std::byte>& from, msghdr& message) noexcep
     std::size_t at = 0;
     for (std::size_t i = 0; i < message.msg_iovlen && at < from.size(); ++i) {
         const std::size_t part = std::min(message.msg_iov[i].iov_len, from.size() - at);
-        std::memcpy(message.msg_iov[i].iov_base, from.data() + at, part);
+        if (part > 0) std::memcpy(message.msg_iov[i].iov_base, from.data() + at, part);
         at += part;
     }
     return at;
