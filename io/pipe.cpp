@@ -12,6 +12,8 @@
 #include <runnel/detail/simulated_world.hpp>
 #include <runnel/time.hpp>
 
+#include "call_socket.hpp"
+
 namespace runnel {
 
 using detail::io_action;
@@ -54,8 +56,6 @@ int open_file(const std::string& path, int how) noexcept {
         if (fd >= 0 || errno != EINTR) return fd < 0 ? -errno : fd;
     }
 }
-
-std::error_code system_error(int status) noexcept { return {-status, std::system_category()}; }
 }
 
 // --- Operations ------------------------------------------------------------------------------------
@@ -121,7 +121,8 @@ pipe_write_operation::pipe_write_operation(detail::byte_end& on, std::span<const
 
 result<pipe_pair> make_pipe(std::source_location at) noexcept {
     int ends[2];
-    if (const int status = detail::current_sockets().make_pipe(ends); status < 0) return system_error(status);
+    if (const int status = detail::current_sockets().make_pipe(ends); status < 0)
+        return detail::system_error(status);
     return result<pipe_pair>(std::in_place, ends[0], ends[1], at);
 }
 
@@ -138,7 +139,7 @@ pipe_writer pipe_writer::own(int fd, std::source_location at) noexcept {
 result<pipe_reader> pipe_reader::open(const std::string& path, std::source_location at) noexcept {
     refuse_in_simulation("pipe_reader::open: a simulation has no files");
     const int fd = open_file(path, O_RDONLY);
-    if (fd < 0) return system_error(fd);
+    if (fd < 0) return detail::system_error(fd);
     pipe_reader made = own(fd, at);
     // Before the first writer a read would find the end of the stream; poll() knows better, and waits.
     made.end_.drained() = true;
@@ -151,7 +152,7 @@ task<result<pipe_writer>> pipe_writer::open(std::string path, std::source_locati
     for (auto pause = std::chrono::milliseconds(1);; pause = std::min(2 * pause, longest)) {
         const int fd = open_file(path, O_WRONLY);
         if (fd >= 0) co_return own(fd, at);
-        if (fd != -ENXIO) co_return system_error(fd);  // ENXIO: nobody reads it yet
+        if (fd != -ENXIO) co_return detail::system_error(fd);  // ENXIO: nobody reads it yet
         const auto rested = co_await sleep_for(pause);
         if (!rested) co_return rested.error();
     }

@@ -15,15 +15,12 @@
 #include <runnel/scope.hpp>
 #include <runnel/signals.hpp>
 
+#include "call_socket.hpp"
 #include "child_state.hpp"
 #include "reaper.hpp"
 #include "spawning.hpp"
 
 namespace runnel {
-
-namespace {
-std::error_code system_error(int status) noexcept { return {-status, std::system_category()}; }
-}
 
 std::string to_string(const exit_status& end) {
     if (end.exited()) return "exited with " + std::to_string(end.code());
@@ -83,7 +80,7 @@ bool child_state::ended(result<exit_status>& out) noexcept {
     const std::lock_guard hold(lock_);
     if (!look()) return false;
     if (lost_ != 0)
-        out = system_error(-lost_);
+        out = detail::system_error(-lost_);
     else
         out = exit_status(code_, signal_);
     return true;
@@ -175,7 +172,7 @@ task<result<exit_status>> process::wait() {
 result<> process::kill(int signal) noexcept {
     detail::check(state_ != nullptr, "process: signalled after it was moved from");
     const int status = state_->signal(signal);
-    if (status < 0) return system_error(status);
+    if (status < 0) return detail::system_error(status);
     return {};
 }
 

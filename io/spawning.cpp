@@ -12,14 +12,13 @@
 #include <cstring>
 #include <utility>
 
+#include "call_socket.hpp"
 #include "child_state.hpp"
 #include "reaper.hpp"
 
 namespace runnel {
 
 namespace {
-std::error_code system_error(int status) noexcept { return {-status, std::system_category()}; }
-
 std::vector<char*> pointers(std::vector<std::string>& texts) {
     std::vector<char*> all;
     for (std::string& each : texts) all.push_back(each.data());
@@ -45,9 +44,9 @@ spawning::~spawning() {
 }
 
 result<process> spawning::start(std::source_location at) {
-    if (const int status = open_streams(); status < 0) return system_error(status);
+    if (const int status = open_streams(); status < 0) return detail::system_error(status);
     int pid = 0;
-    if (const int status = spawn(pid); status < 0) return system_error(status);
+    if (const int status = spawn(pid); status < 0) return detail::system_error(status);
     return adopt(pid, at);
 }
 
@@ -166,7 +165,7 @@ result<process> spawning::adopt(int pid, std::source_location at) {
         ::kill(pid, SIGKILL);
         siginfo_t info{};
         waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED);
-        return system_error(pidfd);
+        return detail::system_error(pidfd);
     }
     process made(new detail::child_state(pidfd, pid, what_.own_group_, at));
     const auto take = [this](int number) { return std::exchange(ours_[number], -1); };

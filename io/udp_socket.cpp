@@ -5,15 +5,14 @@
 #include <runnel/detail/io_backend.hpp>
 #include <runnel/udp.hpp>
 
+#include "call_socket.hpp"
+
 namespace runnel {
 
-using detail::lane;
 using detail::socket_calls;
 using detail::socket_option;
 
 namespace {
-
-std::error_code system_error(int status) noexcept { return {-status, std::system_category()}; }
 
 /// One setting after the other, until one fails.
 class settings {
@@ -54,32 +53,6 @@ udp_options what_can_be(socket_calls& calls, int fd, udp_options how) noexcept {
     return how;
 }
 
-/// Calls `what(socket_calls, fd)` unless the socket is closed.
-template <class Call>
-result<> call(detail::descriptor& on, Call what) noexcept {
-    if (!on.enter(lane::call, false)) return errc::closed;
-    const int status = what(detail::current_sockets(), on.fd());
-    on.leave(lane::call);
-    if (status < 0) return system_error(status);
-    return {};
-}
-
-result<> set(detail::datagrams& of, socket_option which, int value) noexcept {
-    return call(of.socket, [&](socket_calls& calls, int fd) { return calls.set(fd, which, value); });
-}
-
-using name_call = int (socket_calls::*)(int, detail::native_address_room&);
-
-result<address> ask(detail::datagrams& of, name_call which) noexcept {
-    detail::native_address_room found;
-    const result<> asked =
-        call(of.socket, [&](socket_calls& calls, int fd) { return (calls.*which)(fd, found); });
-    if (!asked) return asked.error();
-    address made;
-    made.assign(found.data, found.bytes);
-    return made;
-}
-
 std::size_t read(const std::size_t& figure) noexcept {
     // relaxed: a figure for people.
     return std::atomic_ref<std::size_t>(const_cast<std::size_t&>(figure)).load(std::memory_order_relaxed);
@@ -108,11 +81,11 @@ result<datagram> datagram_lease::complete(transfer done) noexcept {
 result<udp_socket> udp_socket::bind(const address& on, const udp_options& how, std::source_location at) {
     socket_calls& calls = detail::current_sockets();
     const int fd = calls.open(detail::socket_kind::datagram, detail::family_of(on));
-    if (fd < 0) return system_error(fd);
+    if (fd < 0) return detail::system_error(fd);
     detail::descriptor socket(fd, detail::counted_kind::socket, at);
     int status = apply(calls, fd, how, on);
     if (status >= 0) status = calls.bind(fd, detail::native(on));
-    if (status < 0) return system_error(status);
+    if (status < 0) return detail::system_error(status);
     return udp_socket(std::move(socket), what_can_be(calls, fd, how));
 }
 
@@ -123,36 +96,46 @@ result<udp_socket> udp_socket::bind(std::string_view on, const udp_options& how,
 }
 
 result<> udp_socket::connect(const address& peer) noexcept {
-    return call(state_.socket,
-                [&](socket_calls& calls, int fd) { return calls.connect_now(fd, detail::native(peer)); });
+    return detail::done_or_error(detail::call(state_.socket, [&](socket_calls& calls, int fd) {
+        return calls.connect_now(fd, detail::native(peer));
+    }));
+}
+
+namespace {
+result<> set_membership(detail::descriptor& on, const address& group, unsigned interface,
+                        bool joined) noexcept {
+    return detail::done_or_error(detail::call(on, [&](socket_calls& calls, int fd) {
+        return calls.set_membership(fd, detail::native(group), interface, joined);
+    }));
+}
 }
 
 result<> udp_socket::join(const address& group, unsigned interface) noexcept {
-    return call(state_.socket, [&](socket_calls& calls, int fd) {
-        return calls.set_membership(fd, detail::native(group), interface, true);
-    });
+    return set_membership(state_.socket, group, interface, true);
 }
 
 result<> udp_socket::leave(const address& group, unsigned interface) noexcept {
-    return call(state_.socket, [&](socket_calls& calls, int fd) {
-        return calls.set_membership(fd, detail::native(group), interface, false);
-    });
+    return set_membership(state_.socket, group, interface, false);
 }
 
 result<> udp_socket::set_multicast_loop(bool on) noexcept {
-    return set(state_, socket_option::multicast_loop, on ? 1 : 0);
+    return detail::set_option(state_.socket, socket_option::multicast_loop, on ? 1 : 0);
 }
 
 result<> udp_socket::set_multicast_hops(int hops) noexcept {
-    return set(state_, socket_option::multicast_hops, hops);
+    return detail::set_option(state_.socket, socket_option::multicast_hops, hops);
 }
 
 result<> udp_socket::set_multicast_interface(unsigned interface) noexcept {
-    return set(state_, socket_option::multicast_interface, static_cast<int>(interface));
+    return detail::set_option(state_.socket, socket_option::multicast_interface, static_cast<int>(interface));
 }
 
-result<address> udp_socket::local_address() noexcept { return ask(state_, &socket_calls::local); }
-result<address> udp_socket::peer_address() noexcept { return ask(state_, &socket_calls::peer); }
+result<address> udp_socket::local_address() noexcept {
+    return detail::local_address_of<address>(state_.socket);
+}
+result<address> udp_socket::peer_address() noexcept {
+    return detail::peer_address_of<address>(state_.socket);
+}
 
 std::size_t udp_socket::icmp_errors() const noexcept { return read(state_.reports); }
 std::size_t udp_socket::lost_sends() const noexcept { return read(state_.lost); }

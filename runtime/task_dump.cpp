@@ -78,7 +78,7 @@ void read_waits(const task_block& task, task_record& into) {
 }
 
 const char* name_of(kernel_wait what) noexcept {
-    constexpr const char* names[] = {"for something", "to accept",         "to connect",       "to receive",
+    constexpr const char* names[] = {"for something", "to connect",        "to receive",
                                      "to send",       "until it can read", "for a file system"};
     return names[static_cast<std::size_t>(what)];
 }

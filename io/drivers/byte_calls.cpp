@@ -16,6 +16,8 @@
 
 #include <runnel/detail/io_action.hpp>
 
+#include "uninterrupted.hpp"
+
 namespace runnel::detail {
 
 std::atomic<bool> kernel_knows_no_signal{true};
@@ -23,15 +25,6 @@ std::atomic<bool> kernel_knows_no_signal{true};
 namespace {
 constexpr std::size_t most_at_once = std::size_t{1} << 20;
 constexpr int no_signal = 0x100;  // RWF_NOSIGNAL
-
-template <class Call>
-long answer_of(Call call) noexcept {
-    for (;;) {
-        const long status = static_cast<long>(call());
-        if (status >= 0) return status;
-        if (errno != EINTR) return -errno;
-    }
-}
 
 bool unknown(long answer) noexcept { return answer == -EOPNOTSUPP || answer == -ENOSYS || answer == -EPERM; }
 

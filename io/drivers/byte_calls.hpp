@@ -1,6 +1,6 @@
 // byte_calls: read and write on any descriptor, without waiting, and without a signal.
 //
-// O_NONBLOCK is a flag of the open file, which other processes have too, so it is not touched (Y2 of
+// O_NONBLOCK is a flag of the open file, which other processes have too, so it is not touched (Y1 of
 // detail/byte_end.hpp). That a call is not to wait is asked for with the call:
 //   1  RWF_NOWAIT: sockets know it, and pipes since Linux 6.4 (not FIFOs);
 //   2  where the kernel or the file does not: if the flag is set, as it is where the open file is ours alone (a FIFO
@@ -30,7 +30,7 @@ long write_bytes_now(int fd, const void* from, std::size_t bytes, bool at_once) 
 bool go_on_reading(io_action& what) noexcept;
 bool go_on_writing(io_action& what) noexcept;
 
-/// Does poll() say that it is always ready, and epoll that it cannot be waited for (Y3)?
+/// Does poll() say that it is always ready, and epoll that it cannot be waited for (Y2 of detail/byte_end.hpp)?
 bool never_waits(int fd) noexcept;
 
 /// Step 4 is possible, as far as we know. Tests put it off.

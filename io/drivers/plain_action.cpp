@@ -12,21 +12,12 @@
 
 #include "absorb.hpp"
 #include "byte_calls.hpp"
+#include "uninterrupted.hpp"
 
 namespace runnel::detail {
 
 namespace {
 constexpr std::size_t most_at_once = std::size_t{1} << 20;
-
-/// Makes the call until no signal has interrupted it: its result, or -errno.
-template <class Call>
-long answer_of(Call call) noexcept {
-    for (;;) {
-        const long status = static_cast<long>(call());
-        if (status >= 0) return status;
-        if (errno != EINTR) return -errno;
-    }
-}
 
 bool would_wait(long answer) noexcept { return answer == -EAGAIN || answer == -EWOULDBLOCK; }
 

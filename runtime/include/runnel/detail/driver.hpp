@@ -34,7 +34,6 @@ class driver;
 /// What an operation in the kernel waits for, as dumps show it.
 enum class kernel_wait : unsigned char {
     something,
-    to_accept,
     to_connect,
     to_receive,
     to_send,
