@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Uses the library as a stranger would: installed or as a subproject, static and shared, built and run.
+"""Uses the library as a stranger would: as a subproject or installed, static and shared, built and run.
 
 The consumer beside this script is copied out of the tree, so nothing of the tree can leak into its build.
-The static library is built with g++, the shared one with clang, as are their consumers.
+The static library is built with g++, the shared one with clang, as are their consumers. Each is built once, as
+the consumer's subproject, and installed from there.
 """
 import os
 import pathlib
@@ -31,27 +32,33 @@ def step(command, folder, **environment):
     return done.stdout
 
 
-def meson(folder, linkage, source, *options):
-    """Configures and builds `source` in `folder`, without optimisation: this is about linking."""
-    step(["meson", "setup", folder, "--buildtype=debug", f"-Ddefault_library={linkage}", *options], source,
-         CXX=COMPILER[linkage])
-    step(["ninja", "-C", folder], source)
+def build(work, linkage):
+    """Builds a consumer with the library in it, without optimisation (this is about linking), and installs that.
+
+    -> (the folder of that consumer, the prefix of what was installed), or why not.
+    """
+    folder, prefix = work / f"by_subproject-{linkage}", work / f"installed-{linkage}"
+    try:
+        shutil.copytree(HERE, folder)
+        (folder / "subprojects").mkdir()
+        (folder / "subprojects" / "runnel").symlink_to(ROOT)
+        step(["meson", "setup", "build", "--buildtype=debug", f"-Ddefault_library={linkage}", "-Drunnel:tls=enabled",
+              f"--prefix={prefix}", "--libdir=lib"], folder, CXX=COMPILER[linkage])
+        step(["meson", "install", "-C", "build"], folder)
+        look_at(prefix, linkage)
+    except Failed as failed:
+        return failed
+    return folder, prefix
 
 
-def install(work, linkage):
-    """-> where the library was installed, after a look at what is there."""
-    prefix = work / f"installed-{linkage}"
-    build = work / f"build-{linkage}"
-    meson(build, linkage, ROOT, f"--prefix={prefix}", "--libdir=lib", "-Dtests=disabled", "-Dexamples=disabled",
-          "-Dbench=disabled", "-Dtls=enabled")
-    step(["meson", "install", "-C", build], ROOT)
+def look_at(prefix, linkage):
+    """What was installed is what was promised."""
     want = {path for _, path in public_headers()}
     have = {path.relative_to(prefix / "include").as_posix() for path in (prefix / "include").rglob("*.hpp")}
     if want != have:
         raise Failed(f"installed headers differ from the public ones: {sorted(want ^ have)}")
-    if linkage == "shared" and "[librunnel.so.0.1]" not in step(["readelf", "-d", prefix / "lib/librunnel.so"], work):
+    if linkage == "shared" and "[librunnel.so.0.1]" not in step(["readelf", "-d", prefix / "lib/librunnel.so"], prefix):
         raise Failed("the soname is not librunnel.so.0.1")
-    return prefix
 
 
 def by_pkg_config(folder, linkage, prefix):
@@ -65,42 +72,31 @@ def by_cmake(folder, linkage, prefix):
     step(["cmake", "--build", "."], folder)
 
 
-def by_subproject(folder, linkage, _):
-    (folder / "subprojects").mkdir()
-    (folder / "subprojects" / "runnel").symlink_to(ROOT)
-    meson(folder / "build", linkage, folder)
-    shutil.copy(folder / "build" / "consumer", folder / "consumer")
-
-
-def check(way, linkage, work, prefix):
-    folder = work / f"{way.__name__}-{linkage}"
-    shutil.copytree(HERE, folder)
+def check(way, linkage, work, built):
     try:
-        if isinstance(prefix, Failed):
-            raise prefix
-        way(folder, linkage, prefix)
-        libraries = f"{prefix}/lib:{folder}/build/subprojects/runnel"
-        output = step([folder / "consumer"], folder, LD_LIBRARY_PATH=libraries)
+        if isinstance(built, Failed):
+            raise built
+        folder, prefix = built
+        program, libraries = folder / "build/consumer", folder / "build/subprojects/runnel"
+        if way:
+            folder = work / f"{way.__name__}-{linkage}"
+            shutil.copytree(HERE, folder)
+            way(folder, linkage, prefix)
+            program, libraries = folder / "consumer", prefix / "lib"
+        output = step([program], folder, LD_LIBRARY_PATH=str(libraries))
         if output != EXPECTED:
             raise Failed(f"printed {output!r}, not {EXPECTED!r}")
     except Failed as failed:
-        return f"{way.__name__}, {linkage}: {failed}"
+        return f"{way.__name__ if way else 'as a subproject'}, {linkage}: {failed}"
     return None
-
-
-def attempt_install(work, linkage):
-    try:
-        return install(work, linkage)
-    except Failed as failed:
-        return failed
 
 
 def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = pathlib.Path(temporary)
-        prefixes = {linkage: attempt_install(work, linkage) for linkage in COMPILER}
-        return check_all(check, [(way, linkage, work, prefixes[linkage]) for linkage in COMPILER
-                                 for way in (by_pkg_config, by_cmake, by_subproject)])
+        built = {linkage: build(work, linkage) for linkage in COMPILER}
+        return check_all(check, [(way, linkage, work, built[linkage]) for linkage in COMPILER
+                                 for way in (None, by_pkg_config, by_cmake)])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "support/child.hpp"
 #include "udp_stories.hpp"
@@ -338,7 +339,16 @@ TEST_CASE("udp: an address that is taken is address_in_use, unless both share it
         holds(rn::udp_socket::bind(address_of(third), rn::udp_options().reuse_address(true)).has_value(),
               "reuse");
         holds(rn::udp_socket::bind("no address").error() == std::errc::invalid_argument, "text");
-        holds(rn::tcp_listener::bind(here).has_value(), "TCP has ports of its own");
+        co_return;
+    });
+}
+
+TEST_CASE("udp: TCP has ports of its own") {
+    everywhere([]() -> rn::task<> {
+        std::vector<rn::udp_socket> tried;  // a port may be in use by somebody's TCP
+        do tried.push_back(bound());
+        while (!rn::tcp_listener::bind(address_of(tried.back())) && tried.size() < 20);
+        holds(tried.size() < 20, "one is free");
         co_return;
     });
 }

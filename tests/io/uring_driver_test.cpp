@@ -8,7 +8,6 @@
 #include <thread>
 
 #include "bare_read.hpp"
-#include "support/build_kind.hpp"
 #include "support/level.hpp"
 #include "tools.hpp"
 
@@ -275,7 +274,7 @@ rn::task<> strand(int reads, void (*hold_worker)(std::chrono::milliseconds)) {
     CHECK(served_meanwhile == reads + unsubmitted + 1);
     MESSAGE("behind a busy worker, " << reads << " reads and a timer were at most " << times.latest_us.load()
                                      << " us late");
-    CHECK(times.latest_us < (support::sanitized ? 200'000 : 50'000));
+    CHECK(times.latest_us < 200'000);  // 10'000 on a quiet machine; the worker is held for 300'000
     release_from_worker();
 }
 }
