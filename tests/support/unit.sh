@@ -17,6 +17,10 @@ case $programs in
     '' | *examples*) options+=(-Dexamples=enabled) ;;
     *) options+=(-Dexamples=disabled) ;;
 esac
+case $programs in
+    '' | *tls*) ;;
+    *) options+=(-Dtls=disabled) ;;
+esac
 arguments=-g1 # lines, for the sanitizers' reports; more costs much time and is for debuggers
 case ${config#*-} in
     O0) ;;
@@ -39,6 +43,8 @@ case $config in
     gcc-O2) options+=(-Dbench=enabled) ;;
     *) options+=(-Dbench=disabled) ;;
 esac
+# One configuration of --full shows that each file includes what it uses.
+[[ $config != gcc-O0 ]] || options+=(-Db_pch=false)
 case $config in
     gcc-*) export CXX=g++ ;;
     # Sanitizers' symbols stay undefined until clang links the program.
