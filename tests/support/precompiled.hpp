@@ -1,6 +1,4 @@
 // What nearly every test includes, compiled once for each program; each test still includes what it uses.
-#pragma once
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
