@@ -17,7 +17,7 @@ sys.path.insert(0, str(HERE.parent / "support"))
 from checks import ROOT, WARNINGS, check_all, public_headers  # noqa: E402
 
 COMPILER = {"static": "g++", "shared": "clang++-19"}
-EXPECTED = "sum 45\n"
+PROGRAMS = {"consumer": ("main.cpp", "runnel", "sum 45\n"), "secure": ("secure.cpp", "runnel-tls", "secure\n")}
 
 
 class Failed(Exception):
@@ -62,8 +62,9 @@ def look_at(prefix, linkage):
 
 
 def by_pkg_config(folder, linkage, prefix):
-    words = step(["pkg-config", "--cflags", "--libs", "runnel"], folder, PKG_CONFIG_PATH=f"{prefix}/lib/pkgconfig")
-    step([COMPILER[linkage], "-std=c++20", *WARNINGS, "main.cpp", "-o", "consumer", *words.split()], folder)
+    for program, (source, package, _) in PROGRAMS.items():
+        words = step(["pkg-config", "--cflags", "--libs", package], folder, PKG_CONFIG_PATH=f"{prefix}/lib/pkgconfig")
+        step([COMPILER[linkage], "-std=c++20", *WARNINGS, source, "-o", program, *words.split()], folder)
 
 
 def by_cmake(folder, linkage, prefix):
@@ -77,15 +78,16 @@ def check(way, linkage, work, built):
         if isinstance(built, Failed):
             raise built
         folder, prefix = built
-        program, libraries = folder / "build/consumer", folder / "build/subprojects/runnel"
+        programs, libraries = folder / "build", folder / "build/subprojects/runnel"
         if way:
             folder = work / f"{way.__name__}-{linkage}"
             shutil.copytree(HERE, folder)
             way(folder, linkage, prefix)
-            program, libraries = folder / "consumer", prefix / "lib"
-        output = step([program], folder, LD_LIBRARY_PATH=str(libraries))
-        if output != EXPECTED:
-            raise Failed(f"printed {output!r}, not {EXPECTED!r}")
+            programs, libraries = folder, prefix / "lib"
+        for program, (_, _, expected) in PROGRAMS.items():
+            output = step([programs / program], folder, LD_LIBRARY_PATH=f"{libraries}:{libraries}/io/tls")
+            if output != expected:
+                raise Failed(f"{program} printed {output!r}, not {expected!r}")
     except Failed as failed:
         return f"{way.__name__ if way else 'as a subproject'}, {linkage}: {failed}"
     return None

@@ -237,6 +237,29 @@ TEST_CASE("tls_stream: TLS in TLS, for a transport is whatever is a stream") {
     }));
 }
 
+TEST_CASE("tls_stream: over a reference it works on a stream that is somebody else's, and leaves it open") {
+    CHECK(run_on(1, []() -> rn::task<> {
+        stream_pair plain = co_await connected_pair();
+        {
+            using borrowing = rn::tls_stream<rn::tcp_stream&>;
+            auto [near, far] =
+                co_await rn::when_all(borrowing::connect(plain.first, example_client(), "example.org"),
+                                      borrowing::accept(plain.second, example_server()));
+            CHECK(&near.value().transport() == &plain.first);
+            CHECK(co_await near.value().write_all("within"));
+            const auto heard = co_await far.value().recv();
+            CHECK(heard->text() == "within");
+        }
+        CHECK(co_await plain.second.write_all("without"));
+        std::string all;
+        while (all.find("without") == std::string::npos) {  // after tickets, which nobody has read
+            const auto heard = co_await plain.first.recv();
+            REQUIRE(heard.has_value());
+            all += heard->text();
+        }
+    }));
+}
+
 TEST_CASE("child: two tasks read a tls_stream" * doctest::skip()) {
     (void)run_on(1, []() -> rn::task<> {
         tls_pair ends = co_await secured_pair();

@@ -5,7 +5,7 @@
 //     if (!tcp) co_return;
 //     auto peer = co_await rn::tls_stream<>::connect(std::move(*tcp), trusting, "example.org");
 //     if (!peer) co_return log(peer.explain());
-//         // TLS with example.org: the certificate has expired (certificate has expired, CN = example.org)
+//         // TLS with example.org: the certificate has expired (certificate has expired)
 //     auto sent = co_await peer->write_all("GET / HTTP/1.0\r\nHost: example.org\r\n\r\n");
 //     while (auto chunk = co_await peer->recv()) show(chunk->text());
 //   }
@@ -61,7 +61,8 @@ private:
 };
 
 /// TLS over a `Transport`: whatever has recv(), write_all(), shutdown_write() and close() as tcp_stream has. Move-only;
-/// the destructor closes it.
+/// the destructor closes it. Over a `tcp_stream&` it works on a stream that is somebody else's, as serve()'s are, and
+/// is gone before that.
 /// Threads  as byte_stream: an ordinary object of one reading and one writing task, not moved while they wait.
 template <class Transport = tcp_stream>
 class tls_stream {
@@ -80,7 +81,7 @@ public:
             over.close();
             co_return handshaken(session.error(), "TLS with " + host + ": " + session.error().message());
         }
-        co_return co_await shake(std::move(over), *std::move(session));
+        co_return co_await shake(std::forward<Transport>(over), *std::move(session));
     }
 
     /// The server's. Who has many peers puts it into the peer's task, so that a slow one holds up nobody else.
@@ -90,7 +91,7 @@ public:
             over.close();
             co_return handshaken(session.error(), "TLS with a client: " + session.error().message());
         }
-        co_return co_await shake(std::move(over), *std::move(session));
+        co_return co_await shake(std::forward<Transport>(over), *std::move(session));
     }
 
     /// Reads at least one byte and at most `to` takes.
@@ -177,17 +178,17 @@ private:
     using side = detail::tls_session::side;
 
     tls_stream(Transport&& over, detail::tls_session&& session) noexcept
-        : transport_(std::move(over)), session_(std::move(session)) {}
+        : transport_(std::forward<Transport>(over)), session_(std::move(session)) {}
 
     static task<handshaken> shake(Transport over, detail::tls_session session) {
         for (;;) {
             const detail::tls_step step = session.handshake();
             if (session.has_only_tickets())
-                co_return handshaken(tls_stream(std::move(over), std::move(session)));
+                co_return handshaken(tls_stream(std::forward<Transport>(over), std::move(session)));
             std::error_code failed = co_await send(over, session);  // an alert, too
             if (step.error) failed = step.error;
             if (!failed && !step.wants_more)
-                co_return handshaken(tls_stream(std::move(over), std::move(session)));
+                co_return handshaken(tls_stream(std::forward<Transport>(over), std::move(session)));
             if (!failed) failed = co_await receive(over, session);
             if (failed) {
                 over.close();  // now: this frame, with it, may live on until somebody else's end
