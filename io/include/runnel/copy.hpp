@@ -18,6 +18,7 @@
 #include <runnel/result.hpp>
 #include <runnel/task.hpp>
 
+#include "detail/half_close.hpp"
 #include "transfer.hpp"
 
 namespace runnel {
@@ -34,15 +35,8 @@ task<transfer> copy(From& from, To& to) {
         auto next = co_await from.recv();
         if (!next) {
             if (next.error() != errc::end_of_stream) co_return transfer(moved, next.error());
-            if constexpr (requires { to.shutdown_write().error(); }) {
-                co_return transfer(moved, to.shutdown_write().error());
-            } else if constexpr (requires {
-                                     to.shutdown_write();
-                                 }) {  // has something to send for it, as TLS has
-                const result<> ended = co_await to.shutdown_write();
-                co_return transfer(moved, ended.error());
-            }
-            co_return transfer(moved, std::error_code());
+            const std::error_code failed = co_await detail::half_close(to);
+            co_return transfer(moved, failed);
         }
         const transfer written = co_await to.write_all(*next);
         moved += written.bytes;

@@ -32,6 +32,7 @@
 #include <utility>
 
 #include <runnel/chunk.hpp>
+#include <runnel/detail/half_close.hpp>
 #include <runnel/result.hpp>
 #include <runnel/task.hpp>
 #include <runnel/tcp.hpp>
@@ -148,11 +149,9 @@ public:
         std::error_code failed = co_await send(transport_, session_);
         if (!failed) failed = session_.encrypt_end();
         if (!failed) failed = co_await send(transport_, session_);
+        if (!failed) failed = co_await detail::half_close(transport_);
         if (failed) co_return failed;
-        if constexpr (requires { transport_.shutdown_write().error(); })
-            co_return transport_.shutdown_write();
-        else
-            co_return co_await transport_.shutdown_write();
+        co_return result<>();
     }
 
     /// Ends both directions of the transport, at once: so without farewell, for which shutdown_write() is.
