@@ -135,6 +135,10 @@ void take_operation::prepare() noexcept {
     action_.data = message;
 }
 
+long take_operation::take(detail::socket_calls& calls, int fd) noexcept {
+    return wrong_ ? 0 : calls.receive_message_now(fd, *static_cast<msghdr*>(action_.data), false);
+}
+
 void take_operation::own_what_came() noexcept {
     auto& message = *static_cast<msghdr*>(action_.data);
     for_descriptors(message, [&](int descriptor) { got_.descriptors.emplace_back(descriptor); });

@@ -106,22 +106,32 @@ int child_state::release() noexcept {
     return handle.release();
 }
 
-/// Waits until the descriptor is readable; any number of tasks at once.
-class [[nodiscard]] end_operation final : public io_operation_of<end_operation> {
-public:
-    using result_type = result<>;
-    explicit end_operation(descriptor& on) noexcept : io_operation_of(on, lane::in, readability()) {
-        alone_ = false;
-    }
-    result_type complete(runnel::transfer done) noexcept { return done.error; }
+}
 
-private:
-    static io_action readability() noexcept {
-        io_action action{};
-        action.kind = io_kind::readability;
-        return action;
-    }
-};
+// --- Waiting for the end ---------------------------------------------------------------------------
+
+process_wait::process_wait(detail::child_state& of) noexcept
+    : io_operation_of(of.handle, detail::lane::in, detail::make_action(detail::io_kind::readability)),
+      of_(&of) {
+    alone_ = false;
+    try_first_ = true;
+    now_ = [](io_operation& self, detail::socket_calls&) noexcept {
+        return static_cast<process_wait&>(self).has_ended() ? 1L : -EAGAIN;
+    };
+}
+
+bool process_wait::has_ended() const noexcept {
+    result<exit_status> ignored = errc::cancelled;
+    return of_->ended(ignored);
+}
+
+detail::descriptor& process_wait::where() const noexcept { return of_->handle; }
+
+/// Whatever has ended the wait: what is known counts.
+result<exit_status> process_wait::complete(transfer done) noexcept {
+    result<exit_status> end = errc::cancelled;
+    if (of_->ended(end)) return end;
+    return done.error ? done.error : std::make_error_code(std::errc::resource_unavailable_try_again);
 }
 
 // --- process ---------------------------------------------------------------------------------------
@@ -159,14 +169,9 @@ void process::detach() && noexcept {
 int process::pid() const noexcept { return state_->pid; }
 int process::native_handle() const noexcept { return state_->handle.fd(); }
 
-task<result<exit_status>> process::wait() {
+process_wait process::wait() noexcept {
     detail::check(state_ != nullptr, "process: waited for after it was moved from");
-    result<exit_status> end = errc::cancelled;
-    while (!state_->ended(end)) {
-        const result<> readable = co_await detail::end_operation(state_->handle);
-        if (!readable) co_return readable.error();
-    }
-    co_return end;
+    return process_wait(*state_);
 }
 
 result<> process::kill(int signal) noexcept {

@@ -15,7 +15,7 @@ namespace runnel::detail {
 
 namespace {
 
-/// Wakes one at a time: Y1.
+/// Wakes one at a time: Y1. Of many, the next one soon after: what is there stays.
 class readable_watch final : public io_watch {
 public:
     readable_watch() noexcept : io_watch(std::source_location::current()) {}
@@ -24,12 +24,9 @@ private:
     bool serve(int number, int failed, socket_calls& calls, claimed_tasks& woken) noexcept override {
         if (waiting.empty()) return false;
         // The readiness that was reported may be that of bytes which have been read by now, without a select.
-        if (failed == 0 && !calls.readable_now(number)) return true;
+        if (!static_cast<readiness_case*>(waiting.front()->slot)->goes_on(failed, calls, number)) return true;
         late_wake wake;
-        if (const wait_node* node = claim_first(waiting, wake)) {
-            *static_cast<int*>(node->slot) = failed;
-            woken.add(wake);
-        }
+        if (claim_first(waiting, wake) != nullptr) woken.add(wake);
         return !waiting.empty();
     }
 };
@@ -44,7 +41,15 @@ wait_queue& no_queue() noexcept {
     return only;
 }
 
-readiness_case::readiness_case(descriptor& on) noexcept : queue_case(no_queue()), on_(&on) {}
+readiness_case::readiness_case(descriptor& on, bool by_many) noexcept
+    : queue_case(no_queue()), on_(&on), by_many_(by_many) {}
+
+bool readiness_case::is_there(socket_calls& calls, int fd) noexcept { return calls.readable_now(fd); }
+
+bool readiness_case::goes_on(int failed, socket_calls& calls, int number) noexcept {
+    error_ = failed;
+    return failed != 0 || is_there(calls, number);
+}
 
 void readiness_case::prime() noexcept {
     if (std::exchange(primed_, true)) return;
@@ -55,7 +60,7 @@ void readiness_case::prime() noexcept {
     error_ = 0;
     if (!on_->enter(lane::call, false)) return;  // closed
     number_ = on_->fd();
-    if (!current_sockets().readable_now(number_)) {
+    if (!is_there(current_sockets(), number_)) {
         ready_ = false;
         if (tls_worker != nullptr) stand_at_watch();
     }
@@ -87,9 +92,10 @@ void readiness_case::enlist(task_block& task, std::uint64_t ticket) noexcept {
     check(watch_ != nullptr,
           "socket: a task waits for it, in a runtime; a plain thread can only try_select()");
     const wait_node* const first = watch_->waiting.front();
-    check(first == nullptr || first->task == &task, "socket: two tasks wait to read it at the same time");
+    check(by_many_ || first == nullptr || first->task == &task,
+          "socket: two tasks wait to read it at the same time");
     waited_ = true;
-    node_.slot = &error_;
+    node_.slot = this;
     queue_case::enlist(task, ticket);
     watch_->waited_for();
 }
@@ -100,8 +106,8 @@ std::error_code why_not_read(long status) noexcept {
     return {static_cast<int>(-status), std::system_category()};
 }
 
-void readiness_case::note(long moved) const noexcept {
-    if (moved > 0) note_received(static_cast<std::size_t>(moved));
+void readiness_case::note(long moved, bool counted) const noexcept {
+    if (moved > 0 && !counted) note_received(static_cast<std::size_t>(moved));
     if (traced()) [[unlikely]]
         trace_complete("receive", on_->fd(), moved, waited_);
 }

@@ -20,6 +20,8 @@
 #include <runnel/detail/worker_local.hpp>
 
 #include "drivers/byte_calls.hpp"
+#include "drivers/looks.hpp"
+#include "drivers/uninterrupted.hpp"
 
 namespace runnel::detail {
 
@@ -213,41 +215,41 @@ int socket_calls::shut_down(int fd, int how) noexcept { return or_error(shutdown
 int socket_calls::close(int fd) noexcept { return or_error(::close(fd)); }
 
 long socket_calls::receive_now(int fd, void* to, std::size_t bytes) noexcept {
-    return or_error(recv(fd, to, bytes, MSG_DONTWAIT));
+    return answer_of([&] { return recv(fd, to, bytes, MSG_DONTWAIT); });
 }
 
 long socket_calls::send_now(int fd, const void* from, std::size_t bytes) noexcept {
-    return or_error(send(fd, from, bytes, MSG_DONTWAIT | MSG_NOSIGNAL));
+    return answer_of([&] { return send(fd, from, bytes, MSG_DONTWAIT | MSG_NOSIGNAL); });
 }
 
 bool socket_calls::readable_now(int fd) noexcept {
     pollfd asked{fd, POLLIN | POLLRDHUP, 0};
-    return poll(&asked, 1, 0) != 0;  // what is wrong with it will be said by who reads
+    return answer_of([&] { return poll(&asked, 1, 0); }) !=
+           0;  // what is wrong with it will be said by who reads
 }
+
+int socket_calls::datagram_now(int fd) noexcept { return look_for_datagram(fd); }
 
 int socket_calls::accept_now(int fd) noexcept {
     const int status = or_error(accept4(fd, nullptr, nullptr, SOCK_CLOEXEC));
-    if (status != -EAGAIN) return status;
-    // A Unix listener that is shut down says only that there is nothing (now).
-    pollfd asked{fd, POLLRDHUP, 0};
-    const bool ends = poll(&asked, 1, 0) > 0 && (asked.revents & (POLLRDHUP | POLLHUP | POLLNVAL)) != 0;
-    return ends ? -EINVAL : -EAGAIN;
+    return status == -EAGAIN && reads_no_more(fd) ? -EINVAL : status;
 }
 
 long socket_calls::receive_message_now(int fd, msghdr& into, bool full_length) noexcept {
-    return or_error(recvmsg(fd, &into, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (full_length ? MSG_TRUNC : 0)));
+    const int flags = MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (full_length ? MSG_TRUNC : 0);
+    return answer_of([&] { return recvmsg(fd, &into, flags); });
 }
 
 long socket_calls::send_message_now(int fd, const msghdr& what) noexcept {
-    return or_error(sendmsg(fd, &what, MSG_DONTWAIT | MSG_NOSIGNAL));
+    return answer_of([&] { return sendmsg(fd, &what, MSG_DONTWAIT | MSG_NOSIGNAL); });
 }
 
 long socket_calls::receive_messages_now(int fd, mmsghdr* into, unsigned most) noexcept {
-    return or_error(recvmmsg(fd, into, most, MSG_DONTWAIT | MSG_TRUNC, nullptr));
+    return answer_of([&] { return recvmmsg(fd, into, most, MSG_DONTWAIT | MSG_TRUNC, nullptr); });
 }
 
 long socket_calls::send_messages_now(int fd, mmsghdr* what, unsigned count) noexcept {
-    return or_error(sendmmsg(fd, what, count, MSG_DONTWAIT | MSG_NOSIGNAL));
+    return answer_of([&] { return sendmmsg(fd, what, count, MSG_DONTWAIT | MSG_NOSIGNAL); });
 }
 
 int socket_calls::set_membership(int fd, native_address group, unsigned interface, bool joined) noexcept {

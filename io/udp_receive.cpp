@@ -225,6 +225,10 @@ long datagram_receiving::lease(socket_calls& calls, int fd) noexcept {
     return 1;
 }
 
+bool datagram_receiving::is_there(socket_calls& calls, int fd) noexcept {
+    return on_->held.has_more || absorbing(*on_, [&]() noexcept { return calls.datagram_now(fd); }) != 0;
+}
+
 std::error_code datagram_receiving::finish(const runnel::transfer& done) noexcept {
     if (filled_ > 0) return {};
     if (done.error || (!leases_ && count_ == 0)) return done.error;

@@ -62,6 +62,10 @@ result<received_datagram> datagram_receive_operation::complete(transfer done) no
     return came;
 }
 
+long datagram_receive_operation::take(detail::socket_calls& calls, int fd) noexcept {
+    return calls.receive_message_now(fd, *static_cast<msghdr*>(action_.data), true);
+}
+
 datagram_send_operation::datagram_send_operation(detail::descriptor& on,
                                                  std::span<const std::byte> from) noexcept
     : io_operation_of(on, lane::out, make_action(io_kind::send_message)), from_(from) {

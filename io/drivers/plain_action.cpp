@@ -2,7 +2,6 @@
 #include "plain_action.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 
 #include "absorb.hpp"
 #include "byte_calls.hpp"
+#include "looks.hpp"
 #include "uninterrupted.hpp"
 
 namespace runnel::detail {
@@ -30,12 +30,6 @@ void set_blocking(int fd, bool on) noexcept {
     const int flags = fcntl(fd, F_GETFL);
     const int wanted = on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
     if (flags >= 0 && flags != wanted) fcntl(fd, F_SETFL, wanted);
-}
-
-/// A datagram socket that is shut down says only that there is nothing (now).
-bool reads_no_more(int fd) noexcept {
-    pollfd socket{fd, POLLRDHUP, 0};
-    return poll(&socket, 1, 0) > 0 && (socket.revents & (POLLRDHUP | POLLHUP | POLLNVAL)) != 0;
 }
 
 bool receive(io_action& what) noexcept {
@@ -82,11 +76,9 @@ bool send_pieces(io_action& what) noexcept {
 }
 
 bool await_datagram(io_action& what) noexcept {
-    const auto look = [&] { return recv(what.fd, nullptr, 0, MSG_DONTWAIT | MSG_PEEK); };
-    long answer = answer_of(look);
-    while (answer < 0 && absorb(what, static_cast<int>(-answer))) answer = answer_of(look);
-    if (would_wait(answer)) return reads_no_more(what.fd);
-    return end(what, answer);
+    int answer = look_for_datagram(what.fd);
+    while (answer < 0 && absorb(what, -answer)) answer = look_for_datagram(what.fd);
+    return answer != 0 && end(what, answer);
 }
 
 /// On Linux a connect that a signal has interrupted goes on, as one that does not wait does.

@@ -77,6 +77,11 @@ int system_enter(unsigned fd, unsigned to_submit, unsigned min_complete, unsigne
                            argument_bytes);
 }
 
+ring_options& usual_ring_options() noexcept {
+    static ring_options usual;
+    return usual;
+}
+
 ring::ring(const ring_options& options) : enter_(options.enter) {
     if (const int status = set_up(ring_, options); status < 0) refuse("io_uring_setup", -status);
     if (!has_feature(IORING_FEAT_RSRC_TAGS)) {  // came with 5.13, as the multishot poll did

@@ -49,6 +49,9 @@ struct ring_options {
     clock_function clock = monotonic_now;
 };
 
+/// Those of whoever asks for no others. Tests change them before the first runtime is made.
+ring_options& usual_ring_options() noexcept;
+
 class ring {
 public:
     /// Throws std::system_error that says which call failed and what can be done about it.

@@ -385,5 +385,5 @@ std::unique_ptr<driver_factory> make_uring_drivers(const ring_options& options) 
     return std::make_unique<uring_drivers>(options);
 }
 
-std::unique_ptr<driver_factory> make_uring_drivers() { return make_uring_drivers(ring_options()); }
+std::unique_ptr<driver_factory> make_uring_drivers() { return make_uring_drivers(usual_ring_options()); }
 }

@@ -265,12 +265,23 @@ long simulated_datagrams::receive(simulated_socket& socket, msghdr& into, bool f
     return static_cast<long>(full_length ? got.bytes.size() : moved);
 }
 
+int simulated_datagrams::look(simulated_socket& socket) noexcept {
+    if (const int report = std::exchange(socket.datagrams->report, 0); report != 0) return -report;
+    return socket.shut || !socket.datagrams->arrived.empty() ? 1 : 0;
+}
+
+bool simulated_datagrams::readable(const simulated_socket& socket) const noexcept {
+    const datagram_box& box = *socket.datagrams;
+    return socket.shut || box.report != 0 || !box.arrived.empty();
+}
+
 bool simulated_datagrams::attempt(simulated_socket& socket, io_action& action) {
-    datagram_box& box = *socket.datagrams;
+    if (action.kind == io_kind::readability) return readable(socket);
     if (action.kind == io_kind::datagram) {
-        const int report = std::exchange(box.report, 0);
-        if (report != 0 && !absorb(action, report)) action.error = report;
-        return action.error != 0 || socket.shut || !box.arrived.empty();
+        int found = look(socket);
+        while (found < 0 && absorb(action, -found)) found = look(socket);
+        if (found < 0) action.error = -found;
+        return found != 0;
     }
     if (action.kind != io_kind::send_message) {
         action.error = EOPNOTSUPP;

@@ -68,6 +68,8 @@ public:
     int connect(simulated_socket& socket, const address& to);
     long send(simulated_socket& socket, const msghdr& what);
     long receive(simulated_socket& socket, msghdr& into, bool full_length) noexcept;
+    int look(simulated_socket& socket) noexcept;
+    bool readable(const simulated_socket& socket) const noexcept;
 
     /// An operation that waits. False: it has to wait on.
     bool attempt(simulated_socket& socket, io_action& action);

@@ -379,7 +379,13 @@ bool simulated_network::readable_now(int fd) noexcept {
     const simulated_socket* socket = sockets_.find(fd);
     if (socket == nullptr) return true;
     if (socket->is == simulated_socket::listening) return socket->shut || !socket->to_accept.empty();
+    if (socket->datagrams != nullptr) return datagrams_.readable(*socket);
     return socket->stream == nullptr || socket->stream->readable();
+}
+
+int simulated_network::datagram_now(int fd) noexcept {
+    simulated_socket* socket = for_datagrams(fd);
+    return socket != nullptr ? datagrams_.look(*socket) : -EBADF;
 }
 
 long simulated_network::send_now(int fd, const void* from, std::size_t bytes) noexcept {

@@ -72,6 +72,7 @@ public:
     long receive_now(int fd, void* to, std::size_t bytes) noexcept override;
     long send_now(int fd, const void* from, std::size_t bytes) noexcept override;
     bool readable_now(int fd) noexcept override;
+    int datagram_now(int fd) noexcept override;
     int accept_now(int fd) noexcept override;
     long receive_message_now(int fd, msghdr& into, bool full_length) noexcept override;
     long send_message_now(int fd, const msghdr& what) noexcept override;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <runnel/file_watch.hpp>
 #include <runnel/pipe.hpp>
+#include <runnel/select.hpp>
 #include <runnel/testing.hpp>
 
 #include "descriptors.hpp"
@@ -72,6 +73,38 @@ TEST_CASE("file_watch: tells what happens in a folder, in order and with both ha
         folder.make("a");
         const auto again = co_await watch.next();
         CHECK(again->path == folder.file("a"));
+    };
+    CHECK(run_on(1, look));
+}
+
+TEST_CASE(
+    "file_watch: the next event is a select case, and no event is lost by a select that takes another") {
+    const nothing_left after;
+    const auto look = []() -> rn::task<> {
+        const watched_folder folder;
+        rn::file_watch watch = rn::file_watch::make().value();
+        CHECK(watch.add(folder.path(), event::created | event::removed));
+        for (int i = 0; i < 20; ++i) {
+            auto none = co_await rn::select(watch.next(), rn::sleep_for(100us));
+            CHECK(none.index() == 1);
+            folder.make("a");
+            folder.remove("a");
+            auto made = co_await rn::select(rn::sleep_for(1h), watch.next());
+            CHECK(made.get<1>()->has(event::created));
+            auto gone = rn::try_select(watch.next());  // it has come with the other
+            REQUIRE(gone);
+            CHECK(gone.get<0>()->has(event::removed));
+        }
+        auto waits = rn::go(
+            [](rn::file_watch& of) -> rn::task<std::error_code> {
+                auto ended = co_await rn::select(of.next(), rn::sleep_for(1h));
+                co_return ended.get<0>().error();
+            },
+            rn::borrow(watch));
+        CHECK(co_await rn::yield());
+        watch.close();
+        const auto ended = co_await waits;
+        CHECK(ended.value() == rn::errc::closed);
     };
     CHECK(run_on(1, look));
 }

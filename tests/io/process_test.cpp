@@ -3,8 +3,11 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <atomic>
+
 #include <runnel/buffered_reader.hpp>
 #include <runnel/process.hpp>
+#include <runnel/select.hpp>
 #include <runnel/testing.hpp>
 
 #include "descriptors.hpp"
@@ -173,6 +176,37 @@ TEST_CASE("process: cancelling wait() ends the wait and not the child") {
         CHECK(end.value().ok());
     };
     CHECK(run_on(1, talk));
+}
+
+TEST_CASE("process: its end is a select case, of as many tasks as wait for it") {
+    const nothing_left after;
+    const auto ends = [](rn::process& child, std::atomic<int>& seen) -> rn::task<> {
+        auto won = co_await rn::select(rn::sleep_for(1h), child.wait());
+        CHECK(won.index() == 1);
+        CHECK(won.get<1>().value().code() == 3);
+        ++seen;
+    };
+    const auto talk = [&]() -> rn::task<> {
+        rn::command reads = shell("read line; exit 3");
+        reads.input(rn::stdio::pipe());
+        rn::process child = reads.start().value();
+        auto late = co_await rn::select(child.wait(), rn::sleep_for(1ms));
+        CHECK(late.index() == 1);
+        std::atomic<int> seen{0};
+        rn::task_set waiting;
+        for (int i = 0; i < 3; ++i) waiting.spawn(ends, rn::borrow(child), rn::borrow(seen));
+        CHECK(co_await rn::sleep_for(1ms));  // mostly they wait by then; it must not matter
+        child.input().close();
+        const auto end = co_await child.wait();
+        CHECK(end.value().code() == 3);
+        CHECK(co_await waiting.join());
+        CHECK(seen == 3);
+        auto known = rn::try_select(child.wait());
+        REQUIRE(known);
+        CHECK(known.get<0>().value().code() == 3);
+    };
+    CHECK(run_on(1, talk));
+    CHECK(run_on(2, talk));
 }
 
 TEST_CASE("process: terminate() asks, and kills what does not listen") {

@@ -167,10 +167,10 @@ TEST_CASE("timers: link says whether the deadline is the new earliest") {
 TEST_CASE("timers: a deadline of never stays out") {
     std::vector<int> fired;
     timer_heap heap;
-    noted_timer never(0, no_deadline, fired);
-    heap.insert(never.node);
+    noted_timer endless(0, no_deadline, fired);
+    heap.insert(endless.node);
     CHECK(heap.size() == 0);
-    CHECK_FALSE(heap.remove(never.node));
+    CHECK_FALSE(heap.remove(endless.node));
     CHECK(heap.fire_due(no_deadline - 1) == 0);
 }
 

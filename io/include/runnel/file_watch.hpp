@@ -12,9 +12,6 @@
 //       event of its own: lost(). Then whoever keeps a picture of the files must take a new one;
 //   V3  a directory is watched, not the tree below it. What is in a directory that was made just now may have been
 //       there before it was added: look for it.
-//
-// Not taken: a select case. What was read from the kernel belongs to one reader, who may be cancelled and go on; a task
-// that sends the events into a channel makes one of it.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +21,10 @@
 #include <utility>
 
 #include <runnel/result.hpp>
-#include <runnel/task.hpp>
+
+#include "detail/io_operation.hpp"
+#include "detail/readiness.hpp"
+#include "transfer.hpp"
 
 namespace runnel {
 
@@ -67,6 +67,30 @@ constexpr std::uint32_t operator|(std::uint32_t a, file_event::kind b) noexcept 
     return a | static_cast<std::uint32_t>(b);
 }
 
+namespace detail {
+class watched_events;
+}
+
+class [[nodiscard]] file_event_operation final : public detail::io_operation_of<file_event_operation> {
+public:
+    using result_type = result<file_event>;
+    explicit file_event_operation(detail::watched_events& of) noexcept;
+    result_type complete(transfer done);
+
+    // What a case asks: detail/readiness.hpp.
+    static constexpr bool counts_itself = true, by_many = false;
+    detail::descriptor& where() const noexcept;
+    file_event_operation again() const noexcept { return file_event_operation(*of_); }
+    bool is_there(detail::socket_calls& calls, int fd) const noexcept;
+    long take(detail::socket_calls& calls, int fd) noexcept;
+    detail::whole_case<file_event_operation> as_case() && noexcept {
+        return detail::whole_case<file_event_operation>(std::move(*this));
+    }
+
+private:
+    detail::watched_events* of_;
+};
+
 /// Watches any number of files and directories; move-only. The destructor ends it.
 /// Threads  an object of one task at a time; close() may come from any.
 class file_watch {
@@ -74,10 +98,10 @@ public:
     /// Returns  too_many_files_open when this user has too many (fs.inotify.max_user_instances).
     /// Threads  any. check(): not in a simulation, which has no files.
     static result<file_watch> make(std::source_location at = std::source_location::current());
-    file_watch(file_watch&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+    file_watch(file_watch&& other) noexcept : events_(std::exchange(other.events_, nullptr)) {}
     file_watch& operator=(file_watch&& other) noexcept {
         file_watch taken(std::move(other));
-        std::swap(core_, taken.core_);
+        std::swap(events_, taken.events_);
         return *this;
     }
     ~file_watch();
@@ -89,16 +113,15 @@ public:
     /// Its last event is watch_ended. Returns  invalid_argument when it has ended.
     result<> remove(int watch) noexcept;
 
-    /// The next event.
+    /// The next event. A select case.
     /// Returns       it; errc::closed after close().
     /// Cancellation  a cancel point when it has to wait; no event is lost by that.
-    task<result<file_event>> next();
+    file_event_operation next() noexcept;
 
     void close() noexcept;
 
 private:
-    struct core;
-    explicit file_watch(core* made) noexcept : core_(made) {}
-    core* core_;
+    explicit file_watch(detail::watched_events* made) noexcept : events_(made) {}
+    detail::watched_events* events_;
 };
 }

@@ -25,8 +25,8 @@
 
 namespace runnel {
 
-/// Answers at `where`, a path or an abstract name as unix_address::parse() takes it, in the runtime that runs this, until
-/// that begins to stop. A socket file that a program has left behind there is replaced; it is removed at the end.
+/// Answers at `where`, a path or an abstract name as unix_address::parse() takes it, in the runtime that runs this,
+/// until that begins to stop. A socket file that a program has left behind there is replaced; it is removed at the end.
 /// `mode`: the permissions of the file.
 /// Returns       success at the end; what unix_listener::bind() says, or why nothing could be accepted any more.
 /// Cancellation  ends it, with the context's error; answers that are under way have a second to end.

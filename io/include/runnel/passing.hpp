@@ -16,6 +16,7 @@
 #include "detail/descriptor.hpp"
 #include "detail/io_operation.hpp"
 #include "detail/pieces.hpp"
+#include "detail/readiness.hpp"
 #include "owned_descriptor.hpp"
 #include "transfer.hpp"
 
@@ -70,8 +71,18 @@ class [[nodiscard]] take_operation final : public detail::io_operation_of<take_o
 public:
     using result_type = result<received_descriptors>;
     take_operation(detail::descriptor& on, bool& drained, std::span<std::byte> to, std::size_t most) noexcept;
+    take_operation(take_operation&&) noexcept = default;
     void prepare() noexcept;
     result_type complete(transfer done) noexcept;
+
+    // What a case asks: detail/readiness.hpp.
+    static constexpr bool counts_itself = false, by_many = false;
+    detail::descriptor& where() const noexcept { return *on_; }
+    take_operation again() const noexcept { return {*on_, drained_, to_, most_}; }
+    long take(detail::socket_calls& calls, int fd) noexcept;
+    detail::whole_case<take_operation> as_case() && noexcept {
+        return detail::whole_case<take_operation>(std::move(*this));
+    }
 
 private:
     void own_what_came() noexcept;

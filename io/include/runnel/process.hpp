@@ -38,7 +38,10 @@
 #include <runnel/task.hpp>
 
 #include "detail/descriptor.hpp"
+#include "detail/io_operation.hpp"
+#include "detail/readiness.hpp"
 #include "pipe.hpp"
+#include "transfer.hpp"
 
 namespace runnel {
 
@@ -163,6 +166,29 @@ namespace detail {
 class child_state;
 }
 
+/// Waits for a child's end.
+class [[nodiscard]] process_wait final : public detail::io_operation_of<process_wait> {
+public:
+    using result_type = result<exit_status>;
+    explicit process_wait(detail::child_state& of) noexcept;
+    result_type complete(transfer done) noexcept;
+
+    // What a case asks: detail/readiness.hpp.
+    static constexpr bool counts_itself = true, by_many = true;
+    detail::descriptor& where() const noexcept;
+    process_wait again() const noexcept { return process_wait(*of_); }
+    bool is_there(detail::socket_calls&, int) const noexcept { return has_ended(); }
+    long take(detail::socket_calls&, int) noexcept { return 1; }
+    detail::whole_case<process_wait> as_case() && noexcept {
+        return detail::whole_case<process_wait>(std::move(*this));
+    }
+
+private:
+    bool has_ended() const noexcept;
+
+    detail::child_state* of_;
+};
+
 /// A running child, or one that has ended; move-only. The destructor kills it (R3) if it still runs.
 /// Threads  kill() and wait() by any tasks at once; not moved or destroyed while they wait: check().
 class process {
@@ -182,11 +208,10 @@ public:
     pipe_reader& output() noexcept { return output_; }
     pipe_reader& error() noexcept { return error_; }
 
-    /// Waits for its end. (Who has not read its output may wait for ever: the child does, too.) For a select() it is
-    /// the join_handle of a task that waits.
+    /// Waits for its end. (Who has not read its output may wait for ever: the child does, too.) A select case.
     /// Returns       how it ended, each time; no_child_process when somebody else has taken its status (R5).
-    /// Cancellation  a cancel point: ends the wait, not the child. Of a child that is known to have ended, none.
-    task<result<exit_status>> wait();
+    /// Cancellation  a cancel point: ends the wait, not the child. Of a child that has ended it tells all the same.
+    process_wait wait() noexcept;
 
     /// Sends a signal, to its group if that is its own. Never waits. Threads: any.
     /// Returns  no_such_process when it has ended.

@@ -177,6 +177,7 @@ public:
     datagram_receive(datagram_receive&&) noexcept = default;
     void prepare() noexcept { work_.set(&one_, 1, action_); }
     result_type complete(transfer done) noexcept;
+    datagram_receive again() const noexcept { return {work_.of(), one_.to}; }
 
 private:
     incoming one_;
@@ -187,8 +188,10 @@ public:
     using result_type = result<std::size_t>;
     datagrams_receive(detail::datagrams& on, std::span<incoming> to) noexcept
         : datagram_receiver(on), to_(to) {}
+    datagrams_receive(datagrams_receive&&) noexcept = default;
     void prepare() noexcept { work_.set(to_.data(), to_.size(), action_); }
     result_type complete(transfer done) noexcept;
+    datagrams_receive again() const noexcept { return {work_.of(), to_}; }
 
 private:
     std::span<incoming> to_;
@@ -198,8 +201,10 @@ class [[nodiscard]] datagram_lease final : public detail::datagram_receiver<data
 public:
     using result_type = result<datagram>;
     explicit datagram_lease(detail::datagrams& on) noexcept : datagram_receiver(on) {}
+    datagram_lease(datagram_lease&&) noexcept = default;
     void prepare() noexcept { work_.set(action_); }
     result_type complete(transfer done) noexcept;
+    datagram_lease again() const noexcept { return datagram_lease(work_.of()); }
 };
 
 /// A UDP socket; move-only. The destructor closes it.
@@ -244,7 +249,7 @@ public:
     /// Cost          a system call for up to 64 datagrams or sequences of equal size.
     datagrams_send send_many(std::span<const outgoing> all) noexcept { return {state_, all}; }
 
-    /// Receives one datagram into the buffer. What does not fit is lost, and told.
+    /// Receives one datagram into the buffer. What does not fit is lost, and told. A select case, as the next two.
     /// Returns       sender and sizes; errc::closed after close().
     /// Cancellation  a cancel point; then none was taken.
     datagram_receive recv_from(std::span<std::byte> to) noexcept { return {state_, to}; }

@@ -71,8 +71,8 @@ public:
         return send_with_descriptors(std::as_bytes(std::span(bytes)), descriptors);
     }
 
-    /// As read_some(), with descriptors that came with these bytes: at most `most` (and 253), closed on exec, ours.
-    /// What other reads find is read without its descriptors: the system closes them.
+    /// As read_some(), with descriptors that came with these bytes: at most `most` (and 253), closed on exec, ours. A
+    /// select case. What other reads find is read without its descriptors: the system closes them.
     /// Returns       bytes and descriptors. `truncated`: more came than `most`; the system has closed the others.
     ///               Errors as read_some(); invalid_argument for no room.
     /// Cancellation  a cancel point; then neither bytes nor descriptors were taken.

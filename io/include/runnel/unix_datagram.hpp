@@ -20,6 +20,7 @@
 
 #include "detail/descriptor.hpp"
 #include "detail/io_operation.hpp"
+#include "detail/readiness.hpp"
 #include "detail/socket_file.hpp"
 #include "transfer.hpp"
 #include "unix_address.hpp"
@@ -57,8 +58,18 @@ class [[nodiscard]] datagram_receive_operation final
 public:
     using result_type = result<received_datagram>;
     datagram_receive_operation(detail::descriptor& on, std::span<std::byte> to) noexcept;
+    datagram_receive_operation(datagram_receive_operation&&) noexcept = default;
     void prepare() noexcept { action_.data = message_.make_room(to_); }
     result_type complete(transfer done) noexcept;
+
+    // What a case asks: detail/readiness.hpp.
+    static constexpr bool counts_itself = false, by_many = false;
+    detail::descriptor& where() const noexcept { return *on_; }
+    datagram_receive_operation again() const noexcept { return {*on_, to_}; }
+    long take(detail::socket_calls& calls, int fd) noexcept;
+    detail::whole_case<datagram_receive_operation> as_case() && noexcept {
+        return detail::whole_case<datagram_receive_operation>(std::move(*this));
+    }
 
 private:
     std::span<std::byte> to_;
@@ -103,8 +114,9 @@ public:
     result<> connect(const unix_address& to) noexcept;
     result<> connect(std::string_view to);
 
-    /// Receives the next message: its first bytes, if it is longer than `to`; the rest is gone.
-    /// Returns       how much, and from whom; connection_reset when the other end of a pair is gone; errc::closed.
+    /// Receives the next message: its first bytes, if it is longer than `to`; the rest is gone. A select case.
+    /// Returns       how much, and from whom; errc::closed. (That the other end of a pair is gone Linux tells only who
+    ///               sends.)
     /// Cancellation  a cancel point; then nothing was received.
     datagram_receive_operation recv(std::span<std::byte> to) noexcept { return {socket_, to}; }
 

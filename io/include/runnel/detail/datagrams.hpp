@@ -19,6 +19,7 @@
 #include "../transfer.hpp"
 #include "descriptor.hpp"
 #include "io_operation.hpp"
+#include "readiness.hpp"
 #include "socket_calls.hpp"
 
 namespace runnel {
@@ -97,7 +98,10 @@ public:
     /// How many are received, or -errno.
     long now(socket_calls& calls, int fd) noexcept;
     std::error_code finish(const runnel::transfer& done) noexcept;
+    /// Of a select: does one wait to be received? Reports are absorbed.
+    bool is_there(socket_calls& calls, int fd) noexcept;
 
+    datagrams& of() const noexcept { return *on_; }
     std::size_t filled() const noexcept { return filled_; }
     chunk& leased() noexcept { return leased_; }
     const address& from() const noexcept { return from_; }
@@ -135,6 +139,14 @@ protected:
 
 template <class Op>
 class datagram_receiver : public io_operation_of<Op> {
+public:
+    // What a case asks: readiness.hpp.
+    static constexpr bool counts_itself = true, by_many = false;
+    descriptor& where() const noexcept { return work_.of().socket; }
+    bool is_there(socket_calls& calls, int fd) noexcept { return work_.is_there(calls, fd); }
+    long take(socket_calls& calls, int fd) noexcept { return work_.now(calls, fd); }
+    whole_case<Op> as_case() && noexcept { return whole_case<Op>(static_cast<Op&&>(*this)); }
+
 protected:
     explicit datagram_receiver(datagrams& on) noexcept
         : io_operation_of<Op>(on.socket, lane::in, datagram_receiving::action()), work_(on) {

@@ -92,6 +92,8 @@ public:
     virtual long send_now(int fd, const void* from, std::size_t bytes) noexcept;
     /// Would receive_now() not wait, or accept_now()?
     virtual bool readable_now(int fd) noexcept;
+    /// The same of UDP: 1, or 0, or an error, of which reports of the network (ICMP) are told once.
+    virtual int datagram_now(int fd) noexcept;
     /// A connection's descriptor, of a listener that is not blocking.
     virtual int accept_now(int fd) noexcept;
     /// The same of one message (see io_kind::receive_message). `full_length`: of a datagram cut short, all of it.
