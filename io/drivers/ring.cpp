@@ -116,6 +116,13 @@ void ring::ask_what_it_supports(unsigned operations_known) noexcept {
 
 ring::~ring() { io_uring_queue_exit(&ring_); }
 
+bool ring::provide(io_uring_buf_ring& buffers, unsigned count) noexcept {
+    io_uring_buf_reg what{};
+    what.ring_addr = reinterpret_cast<std::uint64_t>(&buffers);
+    what.ring_entries = count;
+    return io_uring_register_buf_ring(&ring_, &what, 0) == 0;
+}
+
 io_uring_sqe* ring::next() noexcept {
     // acquire: pairs with the kernel's release of the head; it has read the request that stood here.
     const unsigned head = shared(ring_.sq.khead).load(std::memory_order_acquire);

@@ -45,6 +45,7 @@ struct ring_options {
     unsigned file_workers = 32;
     unsigned flags_withheld = 0;      // what an older kernel would not know: for tests, as is
     unsigned operations_known = 256;  // requests from this number on
+    bool provides_buffers = true;
     enter_function enter = system_enter;
     clock_function clock = monotonic_now;
 };
@@ -90,6 +91,9 @@ public:
     /// Readable (to poll() and epoll) when there is a completion.
     int fd() const noexcept { return ring_.ring_fd; }
     bool has_feature(unsigned feature) const noexcept { return (ring_.features & feature) != 0; }
+    /// Shares a ring of buffers with the kernel, as the group 0. False: it cannot. The memory stays the caller's, and
+    /// is there as long as this.
+    bool provide(io_uring_buf_ring& buffers, unsigned count) noexcept;
     /// Has this kernel such a request? As it says itself.
     bool supports(unsigned operation) const noexcept { return operation < 256 && supported_[operation]; }
 

@@ -43,6 +43,7 @@ void pause_processor() noexcept {
 }
 
 uring_driver::uring_driver(const ring_options& options) : clock_(options.clock), ring_(options) {
+    if (options.provides_buffers) provided_.begin(ring_);
     allow_kicks();
 }
 
@@ -93,7 +94,9 @@ void uring_driver::cancel(io_request& request) noexcept { mail_.send(request); }
 // --- Driving ---------------------------------------------------------------------------------------
 
 unsigned uring_driver::poll() noexcept {
-    const unsigned ended = locked_take_in();
+    lock_.lock();
+    const unsigned ended = take_in_as_owner();
+    lock_.unlock();
     if (worth_entering()) enter(ring_.submit_and_collect());
     note_processor();
     return ended + locked_reap();
@@ -101,7 +104,7 @@ unsigned uring_driver::poll() noexcept {
 
 unsigned uring_driver::wait(nanoseconds_t deadline) noexcept {
     lock_.lock();
-    const unsigned ended = take_in();
+    const unsigned ended = take_in_as_owner();
     const nanoseconds_t timeout = deadline == no_deadline ? no_deadline : deadline - now();
     sleeping_ = ended == 0 && timeout > 0 && fall_asleep();
     lock_.unlock();
@@ -117,7 +120,7 @@ unsigned uring_driver::wait(nanoseconds_t deadline) noexcept {
 
 bool uring_driver::begin_sleep() noexcept {
     lock_.lock();
-    const unsigned ended = take_in();
+    const unsigned ended = take_in_as_owner();
     sleeping_ = ended == 0 && fall_asleep();
     lock_.unlock();
     if (!sleeping_ || !mail_.empty()) return false;  // U2
@@ -217,6 +220,11 @@ unsigned uring_driver::locked_take_in() noexcept {
     return take_in();
 }
 
+unsigned uring_driver::take_in_as_owner() noexcept {
+    provided_.refill(buffers());
+    return take_in();
+}
+
 unsigned uring_driver::take_in() noexcept {
     take_messages();
     const unsigned ended = publish_delayed();
@@ -275,7 +283,7 @@ void uring_driver::begin_again(io_slot& slot) noexcept { delay(slot); }
 bool uring_driver::publish(io_slot& slot) noexcept {
     io_uring_sqe* request = ring_.next();
     if (request == nullptr) return false;
-    fill_request(*request, *slot.action);
+    fill_request(*request, *slot.action, provided_.begun());
     request->user_data = slot.user_data();
     slot.at = io_slot::phase::in_kernel;
     ++kernel_holds_;
@@ -342,9 +350,23 @@ unsigned uring_driver::complete(std::uint64_t user_data, int status, unsigned fl
     return settle(*slot, status, flags);
 }
 
+/// A buffer of ours becomes that of the action, if there are bytes in it. None was left: it is as if we provided none.
+void uring_driver::lend_provided(io_action& to, int status, unsigned flags) noexcept {
+    if ((flags & IORING_CQE_F_BUFFER) == 0) return;
+    if (status > 0 && !closing_)
+        to.lend(provided_.take(flags), buffer_pool::buffer_bytes);
+    else
+        provided_.keep(flags);
+}
+
 unsigned uring_driver::settle(io_slot& slot, int status, unsigned flags) noexcept {
-    if (closing_) return finish(slot);
     io_action& action = *slot.action;
+    lend_provided(action, status, flags);
+    if (closing_) return finish(slot);
+    if (status == -ENOBUFS && action.kind == io_kind::lease) {
+        provided_.ran_out();
+        return finish(slot);
+    }
     // ECANCELED unasked: the thread that submitted it, a helper perhaps, has ended.
     const bool disturbed =
         status == -ECANCELED || status == -EINTR || (status < 0 && absorb(action, -status));

@@ -33,6 +33,7 @@
 #include <memory>
 
 #include "mailbox.hpp"
+#include "provided_buffers.hpp"
 #include "ring.hpp"
 #include "slot_driver.hpp"
 
@@ -88,14 +89,17 @@ private:
     unsigned reap() noexcept;
     unsigned complete(std::uint64_t user_data, int status, unsigned flags) noexcept;
     unsigned settle(io_slot& slot, int status, unsigned flags) noexcept;
+    void lend_provided(io_action& to, int status, unsigned flags) noexcept;
 
     unsigned locked_take_in() noexcept;
+    unsigned take_in_as_owner() noexcept;
     unsigned locked_reap() noexcept;
     void cancel_everything() noexcept;
 
     const clock_function clock_;
 
     // Read and written by whoever drives:
+    provided_buffers provided_;  // outlives the ring
     ring ring_;
     io_slot_queue delayed_;
     io_request* messages_ = nullptr;  // taken out of the mailbox, not yet acted on

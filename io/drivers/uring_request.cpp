@@ -28,7 +28,7 @@ void fill_send(io_uring_sqe& request, const io_action& what, pieces& left) noexc
 }
 }
 
-void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
+void fill_request(io_uring_sqe& request, const io_action& what, bool provided) noexcept {
     switch (what.kind) {
         case io_kind::connect:
             io_uring_prep_connect(&request, what.fd, static_cast<const sockaddr*>(what.data),
@@ -59,8 +59,17 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
         case io_kind::write:  // note_success() makes the call, see byte_calls.hpp
             io_uring_prep_poll_add(&request, what.fd, POLLOUT);
             break;
+        case io_kind::lease:
+            if (!provided) {  // `data` stays null: who waits takes the bytes itself
+                io_uring_prep_poll_add(&request, what.fd, POLLIN | POLLRDHUP);
+                break;
+            }
+            // Polls first: the kernel looks for a buffer before it looks for bytes.
+            io_uring_prep_recv(&request, what.fd, nullptr, 0, 0);
+            request.ioprio |= IORING_RECVSEND_POLL_FIRST;
+            request.flags |= IOSQE_BUFFER_SELECT;
+            break;
         case io_kind::read:
-        case io_kind::lease:  // `data` stays null: who waits takes the bytes itself
         case io_kind::readability:
             io_uring_prep_poll_add(&request, what.fd, POLLIN | POLLRDHUP);
             break;
@@ -72,6 +81,9 @@ void fill_request(io_uring_sqe& request, const io_action& what) noexcept {
 
 bool note_success(io_action& what, int status, unsigned flags) noexcept {
     switch (what.kind) {
+        case io_kind::lease:
+            if (what.data == nullptr) return true;
+            [[fallthrough]];
         case io_kind::receive:
             what.advance(static_cast<std::size_t>(status));
             what.more = (flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;

@@ -16,6 +16,7 @@ constexpr unsigned operations_of_5_15 = IORING_OP_LINKAT + 1;
     auto& usual = runnel::detail::usual_ring_options();
     usual.flags_withheld = newer_flags;
     usual.operations_known = operations_of_5_15;
+    usual.provides_buffers = false;
     return true;
 }();
 }

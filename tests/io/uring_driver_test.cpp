@@ -289,6 +289,48 @@ TEST_CASE("driver: so is what waits behind a worker that a task has blocked") {
 
 namespace {
 
+rn::task<> hear_one(rn::tcp_stream from, std::string expected, std::atomic<int>& done) {
+    auto chunk = co_await from.recv();
+    CHECK(chunk.has_value());
+    CHECK(chunk->text() == expected);
+    ++done;
+}
+
+/// `count` streams wait, and all of them have something at once. In several rounds, for the buffers come back.
+rn::task<> all_at_once(int count) {
+    co_await move_to_worker(0);
+    for (int round = 0; round < 3; ++round) {
+        rn::tcp_listener listener = rn::tcp_listener::bind("127.0.0.1:0").value();
+        std::vector<rn::tcp_stream> writers;
+        std::atomic<int> done{0};
+        rn::task_set waiting;
+        for (int i = 0; i < count; ++i) {
+            stream_pair ends = co_await connected_pair(listener);
+            writers.push_back(std::move(ends.first));
+            waiting.spawn(hear_one, std::move(ends.second), "text " + std::to_string(i), rn::borrow(done));
+        }
+        while (rn::detail::current_driver().in_flight() < static_cast<std::size_t>(count)) CHECK(co_await rn::yield());
+        for (int i = 0; i < count; ++i) {  // by plain calls: nobody else runs meanwhile
+            const std::string text = "text " + std::to_string(i);
+            CHECK(send(writers[static_cast<std::size_t>(i)].native_handle(), text.data(), text.size(), 0) > 0);
+        }
+        CHECK(co_await waiting.join());
+        CHECK(done == count);
+    }
+    release_from_worker();
+}
+}
+
+TEST_CASE("driver: more streams have something at once than there are buffers, and each gets its own") {
+    CHECK(run_on(1, all_at_once, 300));
+    detail::ring_options none;
+    none.provides_buffers = false;
+    rn::runtime without(with_ring(none, 1));
+    CHECK(without.spawn(all_at_once, 30).wait());
+}
+
+namespace {
+
 rn::task<> submit_from_a_thread_that_ends() {
     co_await move_to_worker(0);
     stream_pair ends = co_await connected_pair();
