@@ -124,8 +124,14 @@ bool io_operation::suspend(std::coroutine_handle<> awaiter, timer_node* limit) n
         action_.watched_by = on_->timing_if_any();
     }
     if (on_ != nullptr) action_.fd = on_->fd();
-    if (action_.error != 0 || nothing_to_move() || (try_first_ && try_now())) return go_on(task, awaiter);
+    if (action_.error != 0 || nothing_to_move() || (try_first_ && !joins_batch() && try_now()))
+        return go_on(task, awaiter);
     return start(task, awaiter, limit);
+}
+
+/// A send that others will take to the kernel anyway saves its call, which is more than a suspension costs.
+bool io_operation::joins_batch() const noexcept {
+    return (action_.kind == io_kind::send || action_.kind == io_kind::send_pieces) && current_io().has_batch();
 }
 
 /// The kernel would wait for the first byte even so.

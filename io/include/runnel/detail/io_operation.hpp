@@ -68,6 +68,7 @@ private:
     enum class progress : unsigned char { made, refused, armed };
 
     bool nothing_to_move() const noexcept;
+    bool joins_batch() const noexcept;
     bool try_now() noexcept;
     bool go_on(task_block& task, std::coroutine_handle<> awaiter) noexcept;
     bool start(task_block& task, std::coroutine_handle<> awaiter, timer_node* limit) noexcept;
