@@ -32,8 +32,9 @@ void provided_buffers::begin(ring& for_ring) noexcept {
 }
 
 void provided_buffers::add(unsigned number, unsigned place) noexcept {
-    io_uring_buf_ring_add(shared_, at_[number], buffer_pool::buffer_bytes, static_cast<unsigned short>(number),
-                          io_uring_buf_ring_mask(most), static_cast<int>(place));
+    io_uring_buf_ring_add(shared_, at_[number], buffer_pool::buffer_bytes,
+                          static_cast<unsigned short>(number), io_uring_buf_ring_mask(most),
+                          static_cast<int>(place));
 }
 
 /// Step 1.

@@ -1,10 +1,10 @@
 // provided_buffers: memory that the kernel receives into by itself, when something has come.
 //
-// A ring of buffers that is shared with it. A receive of leased memory (io_kind::lease) names no buffer; the kernel takes
-// one from here in the moment in which it has bytes, so that an idle connection holds none, and there is no second call.
+// A ring of buffers that is shared with it. A receive of leased memory (io_kind::lease) names no buffer; the kernel
+// takes one from here in the moment in which it has bytes: an idle connection holds none, and no second call is made.
 //
-//   1  refill(): as many as are wanted are in the kernel's hands, taken from the worker's pool, into which they come back
-//      when their chunks die;
+//   1  refill(): as many as are wanted are in the kernel's hands, taken from the worker's pool, into which they come
+//      back when their chunks die;
 //   2  a completion says which one was used: take() makes it the action's, keep() gives it to the kernel again;
 //   3  it had none: whoever waits receives by a plain call, as without all this, and from now on twice as many are
 //      wanted, up to `most`: as many connections as become ready between two looks at the ring.

@@ -24,7 +24,7 @@ namespace {
 constexpr std::uint64_t doorbell_data = 0xffff'ffff;
 constexpr std::uint64_t cancel_data = 0xffff'fffe;
 
-constexpr unsigned submit_at = 32;  // published requests that are worth a system call of their own
+constexpr unsigned submit_at = 64;  // published requests that are worth a system call of their own
 constexpr nanoseconds_t pause_ns = 1'000'000;
 constexpr int looks_after_kick = 400;  // about 20 microseconds; a kick takes effect in 5 to 30
 
@@ -99,7 +99,8 @@ unsigned uring_driver::poll() noexcept {
     lock_.unlock();
     if (worth_entering()) enter(ring_.submit_and_collect());
     note_processor();
-    return ended + locked_reap();
+    const std::lock_guard guard(lock_);
+    return ended + reap_as_owner();
 }
 
 unsigned uring_driver::wait(nanoseconds_t deadline) noexcept {
@@ -115,7 +116,7 @@ unsigned uring_driver::wait(nanoseconds_t deadline) noexcept {
     come_back();
     const std::lock_guard guard(lock_);
     sleeping_ = false;
-    return ended + reap();
+    return ended + reap_as_owner();
 }
 
 bool uring_driver::begin_sleep() noexcept {
@@ -317,6 +318,12 @@ bool uring_driver::arm_doorbell() noexcept {
 unsigned uring_driver::locked_reap() noexcept {
     const std::lock_guard guard(lock_);
     return reap();
+}
+
+unsigned uring_driver::reap_as_owner() noexcept {
+    const unsigned ended = reap();
+    several_ = ended > 1;
+    return ended;
 }
 
 unsigned uring_driver::reap() noexcept {

@@ -1,7 +1,7 @@
 // uring_driver: a worker's driver and I/O back end on an io_uring of its own.
 //
 // An operation is a slot (io_slots.hpp), from prepare() to its last completion. Its request is
-// published in the ring at once and handed over in batches: before a sleep, at each tick, or when 32 are
+// published in the ring at once and handed over in batches: before a sleep, at each tick, or when 64 are
 // there.
 //
 // poll()
@@ -57,7 +57,7 @@ public:
     nanoseconds_t now() const noexcept override;
 
     void start(io_request& request) noexcept override;
-    bool has_batch() const noexcept override { return ring_.unsubmitted() != 0; }
+    bool has_batch() const noexcept override { return several_ || ring_.unsubmitted() != 0; }
     bool has_request(const file_form& form) const noexcept override { return ring_.supports(form.opcode); }
 
     /// Completions that belonged to no operation: always 0, or L3 is broken. Threads: any.
@@ -95,6 +95,7 @@ private:
     unsigned locked_take_in() noexcept;
     unsigned take_in_as_owner() noexcept;
     unsigned locked_reap() noexcept;
+    unsigned reap_as_owner() noexcept;
     void cancel_everything() noexcept;
 
     const clock_function clock_;
@@ -106,6 +107,7 @@ private:
     io_request* messages_ = nullptr;  // taken out of the mailbox, not yet acted on
     std::size_t kernel_holds_ = 0;    // requests whose last completion is to come, with the doorbell's
     bool doorbell_armed_ = false;
+    bool several_ = false;  // the owner's: operations have ended at once, whose tasks will ask for more
 
     // Looked at by others, without the lock:
     mailbox mail_;

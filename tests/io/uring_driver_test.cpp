@@ -309,10 +309,12 @@ rn::task<> all_at_once(int count) {
             writers.push_back(std::move(ends.first));
             waiting.spawn(hear_one, std::move(ends.second), "text " + std::to_string(i), rn::borrow(done));
         }
-        while (rn::detail::current_driver().in_flight() < static_cast<std::size_t>(count)) CHECK(co_await rn::yield());
+        while (rn::detail::current_driver().in_flight() < static_cast<std::size_t>(count))
+            CHECK(co_await rn::yield());
         for (int i = 0; i < count; ++i) {  // by plain calls: nobody else runs meanwhile
             const std::string text = "text " + std::to_string(i);
-            CHECK(send(writers[static_cast<std::size_t>(i)].native_handle(), text.data(), text.size(), 0) > 0);
+            CHECK(send(writers[static_cast<std::size_t>(i)].native_handle(), text.data(), text.size(), 0) >
+                  0);
         }
         CHECK(co_await waiting.join());
         CHECK(done == count);
