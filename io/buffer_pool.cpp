@@ -16,6 +16,7 @@ buffer_pool::~buffer_pool() {
 }
 
 std::byte* buffer_pool::take() noexcept {
+    ++out_;
     if (kept_ == 0) return static_cast<std::byte*>(std::malloc(buffer_bytes));
     --kept_;
     void* buffer = first_;
@@ -24,6 +25,7 @@ std::byte* buffer_pool::take() noexcept {
 }
 
 void buffer_pool::give(std::byte* buffer) noexcept {
+    --out_;
     // Under a sanitizer nothing is kept, so that a use after the lease is seen.
     if (!pooled_frames || kept_ == kept_max) return std::free(buffer);
     std::memcpy(buffer, &first_, sizeof first_);

@@ -132,7 +132,7 @@ bool io_operation::suspend(std::coroutine_handle<> awaiter, timer_node* limit) n
 /// A send that others will take to the kernel anyway saves its call, which is more than a suspension costs.
 bool io_operation::joins_batch() const noexcept {
     return (action_.kind == io_kind::send || action_.kind == io_kind::send_pieces) &&
-           current_io().has_batch();
+           current_io().takes_into_batch();
 }
 
 /// The kernel would wait for the first byte even so.

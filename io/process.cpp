@@ -1,12 +1,14 @@
 // See runnel/process.hpp, child_state.hpp and spawning.hpp.
 #include <runnel/process.hpp>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <ctime>
 #include <utility>
 
 #include <runnel/context.hpp>
@@ -103,7 +105,8 @@ int child_state::release() noexcept {
     if (look()) return -1;
     ended_ = true;
     lost_ = ECHILD;
-    return handle.release();
+    if (handle.watch() == nullptr) return handle.release();
+    return fcntl(handle.fd(), F_DUPFD_CLOEXEC, 0);  // the number stays the watch's: W4 of io_watch.hpp
 }
 
 }
@@ -127,11 +130,17 @@ bool process_wait::has_ended() const noexcept {
 
 detail::descriptor& process_wait::where() const noexcept { return of_->handle; }
 
-/// Whatever has ended the wait: what is known counts.
+/// Whatever has ended the wait: what is known counts. Of one that is traced (strace, gdb) the system says that it has
+/// ended, and how only when the tracer has been told, which is soon.
 result<exit_status> process_wait::complete(transfer done) noexcept {
     result<exit_status> end = errc::cancelled;
-    if (of_->ended(end)) return end;
-    return done.error ? done.error : std::make_error_code(std::errc::resource_unavailable_try_again);
+    for (int i = 0; i < 1'000; ++i) {
+        if (of_->ended(end)) return end;
+        if (done.error) return done.error;
+        constexpr timespec moment{0, 100'000};
+        nanosleep(&moment, nullptr);
+    }
+    return std::make_error_code(std::errc::resource_unavailable_try_again);
 }
 
 // --- process ---------------------------------------------------------------------------------------

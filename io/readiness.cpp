@@ -22,12 +22,30 @@ public:
 
 private:
     bool serve(int number, int failed, socket_calls& calls, claimed_tasks& woken) noexcept override {
+        if (failed != 0) return fail_all(failed, calls, number, woken);
         if (waiting.empty()) return false;
         // The readiness that was reported may be that of bytes which have been read by now, without a select.
-        if (!static_cast<readiness_case*>(waiting.front()->slot)->goes_on(failed, calls, number)) return true;
+        if (!case_at(*waiting.front()).goes_on(0, calls, number)) return true;
         late_wake wake;
         if (claim_first(waiting, wake) != nullptr) woken.add(wake);
         return !waiting.empty();
+    }
+
+    bool fail_all(int error, socket_calls& calls, int number, claimed_tasks& woken) noexcept {
+        while (wait_node* const first = waiting.front()) {
+            if (!still_waits(*first)) {
+                waiting.remove(*first);
+                continue;
+            }
+            (void)case_at(*first).goes_on(error, calls, number);
+            late_wake wake;
+            if (claim_first(waiting, wake) != nullptr) woken.add(wake);
+        }
+        return false;
+    }
+
+    static readiness_case& case_at(const wait_node& node) noexcept {
+        return *static_cast<readiness_case*>(node.slot);
     }
 };
 

@@ -93,7 +93,7 @@ std::size_t piece_size(msghdr& message) noexcept {
 
 /// Memory of that size or more, as chunks have it.
 std::byte* memory_for(std::size_t bytes) noexcept {
-    return bytes <= small ? current_io().buffers().take() : static_cast<std::byte*>(std::malloc(bytes));
+    return bytes <= small ? lease_buffer() : static_cast<std::byte*>(std::malloc(bytes));
 }
 
 /// Receives one message into memory of its own, whatever its length: what is longer than a buffer of the pool lies

@@ -14,6 +14,7 @@
 
 #include "absorb.hpp"
 #include "kick.hpp"
+#include "uninterrupted.hpp"
 #include "uring_request.hpp"
 
 namespace runnel::detail {
@@ -25,6 +26,10 @@ constexpr std::uint64_t doorbell_data = 0xffff'ffff;
 constexpr std::uint64_t cancel_data = 0xffff'fffe;
 
 constexpr unsigned submit_at = 64;  // published requests that are worth a system call of their own
+// A send that waits for its batch, and its task for its turn, keeps its bytes, in leased memory mostly; so does what
+// the kernel has brought and waits for its turn. Thousands are ready at once, perhaps: with more than so many leases in
+// use bytes come and go by plain calls, in one turn.
+constexpr int leases_max = 2 * provided_buffers::most;
 constexpr nanoseconds_t pause_ns = 1'000'000;
 constexpr int looks_after_kick = 400;  // about 20 microseconds; a kick takes effect in 5 to 30
 
@@ -89,6 +94,10 @@ void uring_driver::start(io_request& request) noexcept {
     if (ring_.unsubmitted() >= submit_at) enter(ring_.submit());
 }
 
+bool uring_driver::takes_into_batch() noexcept {
+    return (several_ || ring_.unsubmitted() != 0) && buffers().out() < leases_max;
+}
+
 void uring_driver::cancel(io_request& request) noexcept { mail_.send(request); }
 
 // --- Driving ---------------------------------------------------------------------------------------
@@ -105,6 +114,7 @@ unsigned uring_driver::poll() noexcept {
 
 unsigned uring_driver::wait(nanoseconds_t deadline) noexcept {
     lock_.lock();
+    buffers().set_out(static_cast<int>(provided_.count()));  // all tasks that were ready have run
     const unsigned ended = take_in_as_owner();
     const nanoseconds_t timeout = deadline == no_deadline ? no_deadline : deadline - now();
     sleeping_ = ended == 0 && timeout > 0 && fall_asleep();
@@ -222,7 +232,7 @@ unsigned uring_driver::locked_take_in() noexcept {
 }
 
 unsigned uring_driver::take_in_as_owner() noexcept {
-    provided_.refill(buffers());
+    provided_.refill(buffers(), leases_max);
     return take_in();
 }
 
@@ -366,13 +376,34 @@ void uring_driver::lend_provided(io_action& to, int status, unsigned flags) noex
         provided_.keep(flags);
 }
 
+namespace {
+/// Does a task read by itself when this is over? A watch looks for itself.
+bool waits_to_read(const io_slot& slot) noexcept {
+    const io_action& action = *slot.action;
+    return slot.task != nullptr &&
+           (action.kind == io_kind::readability || (action.kind == io_kind::lease && action.data == nullptr));
+}
+
+/// A poll of the ring's tells of an event, without another look: its bytes may have been read in the meantime.
+bool is_readable(int fd) noexcept {
+    pollfd asked{fd, POLLIN | POLLRDHUP, 0};
+    return answer_of([&] { return ::poll(&asked, 1, 0); }) != 0;
+}
+}
+
 unsigned uring_driver::settle(io_slot& slot, int status, unsigned flags) noexcept {
     io_action& action = *slot.action;
     lend_provided(action, status, flags);
     if (closing_) return finish(slot);
-    if (status == -ENOBUFS && action.kind == io_kind::lease) {
-        provided_.ran_out();
-        return finish(slot);
+    const bool without_buffer = status == -ENOBUFS && action.kind == io_kind::lease;
+    if (without_buffer) provided_.ran_out();
+    if ((without_buffer || status >= 0) && waits_to_read(slot)) {
+        if (is_readable(action.fd)) return finish(slot);
+        if (!slot.taken_back) {
+            delay(slot);
+            return 0;
+        }
+        status = -ECANCELED;
     }
     // ECANCELED unasked: the thread that submitted it, a helper perhaps, has ended.
     const bool disturbed =

@@ -57,7 +57,7 @@ public:
     nanoseconds_t now() const noexcept override;
 
     void start(io_request& request) noexcept override;
-    bool has_batch() const noexcept override { return several_ || ring_.unsubmitted() != 0; }
+    bool takes_into_batch() noexcept override;
     bool has_request(const file_form& form) const noexcept override { return ring_.supports(form.opcode); }
 
     /// Completions that belonged to no operation: always 0, or L3 is broken. Threads: any.

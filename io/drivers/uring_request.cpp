@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include <runnel/detail/buffer_pool.hpp>
 #include <runnel/detail/pieces.hpp>
 
 #include "byte_calls.hpp"
@@ -65,7 +66,7 @@ void fill_request(io_uring_sqe& request, const io_action& what, bool provided) n
                 break;
             }
             // Polls first: the kernel looks for a buffer before it looks for bytes.
-            io_uring_prep_recv(&request, what.fd, nullptr, 0, 0);
+            io_uring_prep_recv(&request, what.fd, nullptr, buffer_pool::buffer_bytes, 0);
             request.ioprio |= IORING_RECVSEND_POLL_FIRST;
             request.flags |= IOSQE_BUFFER_SELECT;
             break;

@@ -24,6 +24,7 @@ namespace {
 std::atomic<std::uint64_t> seed_now{0};  // 0: a good day
 std::atomic<std::uint64_t> calls{0};
 std::atomic<std::uint64_t> faults_met{0};
+std::atomic<std::uint64_t> receives{0};
 
 /// Of the n-th call; 0 on a good day. (splitmix64.)
 std::uint64_t lot() noexcept {
@@ -146,6 +147,8 @@ bad_day::~bad_day() { seed_now = 0; }
 
 std::uint64_t bad_day::faults() const noexcept { return faults_met.load(); }
 
+std::uint64_t receive_calls() noexcept { return receives.load(); }
+
 int enter_on_a_bad_day(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void* argument,
                        std::size_t argument_bytes) noexcept {
     if (const int error = meets({EINTR, EAGAIN, EBUSY})) return -error;
@@ -165,6 +168,7 @@ extern "C" {
 
 // What is there to be read is there: no EAGAIN of those. Room to send, or a connection, may have gone again.
 ssize_t recv(int fd, void* to, std::size_t bytes, int flags) {
+    receives.fetch_add(1);
     if (const int error = meets({EINTR})) return fails(error);
     const std::size_t asked =
         (flags & MSG_PEEK) != 0 || seed_now.load() == 0 || !is_stream(fd) ? bytes : part_of(bytes);
@@ -211,8 +215,10 @@ int accept4(int fd, sockaddr* from, socklen_t* bytes, int flags) {
 }
 
 int poll(pollfd* all, nfds_t count, int milliseconds) {
+    constexpr int too_early = -1;
     if (milliseconds == 0)
-        if (const int error = meets({EINTR, 0})) return static_cast<int>(fails(error));
+        if (const int met = meets({EINTR, too_early}))
+            return met == too_early ? 0 : static_cast<int>(fails(met));
     return static_cast<int>(syscall(SYS_poll, all, count, milliseconds));
 }
 

@@ -1,6 +1,6 @@
 // bad_day: the system's calls as they are when all goes wrong: interrupted, refused for now, done in part, taken late.
 //
-//     const bad_day today(seed);             // while it lives, one call in four
+//     const bad_day today(seed);             // while it lives, one call in eight
 //     run_on(2, …);
 //     CHECK(today.faults() > 0);
 //
@@ -27,6 +27,9 @@ public:
     /// How many calls have met one.
     std::uint64_t faults() const noexcept;
 };
+
+/// How often recv() was called, on all days.
+std::uint64_t receive_calls() noexcept;
 
 /// For ring_options::enter.
 int enter_on_a_bad_day(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, void* argument,

@@ -115,6 +115,23 @@ TEST_CASE("select on udp: of several that the kernel hands over as one, each is 
     });
 }
 
+TEST_CASE("select on udp: a plain thread can look whether there is one, and takes it") {
+    rn::udp_socket near = bound(), far = bound();
+    CHECK(rn::try_select(far.recv()).error() == rn::errc::not_available);
+    const int status = run_on(
+                           1,
+                           [](rn::udp_socket& from, rn::address to) -> rn::task<int> {
+                               CHECK(co_await from.send_to("hello", to));
+                               co_return 1;
+                           },
+                           rn::borrow(near), address_of(far))
+                           .value();
+    CHECK(status == 1);
+    auto got = rn::try_select(far.recv());
+    REQUIRE(got);
+    CHECK(got.get<0>()->bytes.text() == "hello");
+}
+
 TEST_CASE("select on udp: close ends it, before and while it waits") {
     everywhere([]() -> rn::task<> {
         rn::udp_socket socket = bound();

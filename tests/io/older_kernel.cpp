@@ -1,4 +1,4 @@
-// older_kernel: with RUNNEL_TEST_KERNEL=5.15 the rings of a test program are made, and used, as Linux 5.15 has them.
+// older_kernel: with RUNNEL_TEST_KERNEL=5.15 the rings of a test program are set up as on Linux 5.15, which knows less.
 #include <cstdlib>
 #include <string_view>
 

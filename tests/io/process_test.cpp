@@ -209,6 +209,22 @@ TEST_CASE("process: its end is a select case, of as many tasks as wait for it") 
     CHECK(run_on(2, talk));
 }
 
+TEST_CASE("process: one that a select has waited for may be dropped or detached while it runs") {
+    const nothing_left after;
+    const auto talk = []() -> rn::task<> {
+        for (const bool detached : {false, true}) {
+            rn::command reads = shell("read line");
+            reads.input(rn::stdio::pipe());
+            rn::process child = reads.start().value();
+            auto late = co_await rn::select(child.wait(), rn::sleep_for(1ms));
+            CHECK(late.index() == 1);
+            if (detached) std::move(child).detach();  // its input is closed, so it ends
+        }
+    };
+    CHECK(run_on(1, talk));
+    CHECK(run_on(2, talk));
+}
+
 TEST_CASE("process: terminate() asks, and kills what does not listen") {
     const nothing_left after;
     const auto talk = []() -> rn::task<> {

@@ -136,6 +136,8 @@ public:
     /// Writes all of it.
     /// Returns       how many bytes the kernel has taken, and the error if those are not all;
     ///               broken_pipe or connection_reset when the peer is gone. Never raises SIGPIPE.
+    /// Order         the kernel has it when this returns, and not before: where many tasks write, what is small too
+    ///               waits for the ring's next batch, and a close() by another task comes before that.
     /// Cancellation  a cancel point; bytes tells how much went out before.
     /// Cost          a plain system call while the socket's buffer has room; else one request.
     write_operation write_all(std::span<const std::byte> from) noexcept { return {socket_, from, true}; }

@@ -80,7 +80,7 @@ public:
     // What a case asks: detail/readiness.hpp.
     static constexpr bool counts_itself = true, by_many = false;
     detail::descriptor& where() const noexcept;
-    file_event_operation again() const noexcept { return file_event_operation(*of_); }
+    file_event_operation anew() const noexcept { return file_event_operation(*of_); }
     bool is_there(detail::socket_calls& calls, int fd) const noexcept;
     long take(detail::socket_calls& calls, int fd) noexcept;
     detail::whole_case<file_event_operation> as_case() && noexcept {

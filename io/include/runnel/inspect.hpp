@@ -12,7 +12,7 @@
 //   J2  it waits for connections, as a server does, so a program that has it is never all asleep: no deadlock report
 //       comes, and the question is there to be asked;
 //   J3  who may ask is who may write to the file: its owner, unless it is said otherwise. What waits where may be
-//       nobody else's business. At most 4 ask at once, for 10 seconds each.
+//       nobody else's business. At most 4 ask at once; who says nothing for 10 seconds is cut off.
 //
 // Not taken: more than questions (a cancel, a new limit): a program that wants them has a protocol of its own.
 #pragma once

@@ -78,7 +78,7 @@ public:
     // What a case asks: detail/readiness.hpp.
     static constexpr bool counts_itself = false, by_many = false;
     detail::descriptor& where() const noexcept { return *on_; }
-    take_operation again() const noexcept { return {*on_, drained_, to_, most_}; }
+    take_operation anew() const noexcept { return {*on_, drained_, to_, most_}; }
     long take(detail::socket_calls& calls, int fd) noexcept;
     detail::whole_case<take_operation> as_case() && noexcept {
         return detail::whole_case<take_operation>(std::move(*this));

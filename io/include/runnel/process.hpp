@@ -17,7 +17,8 @@
 //   R2  it is known by a descriptor (pidfd), so no signal ever hits another process that has got its number;
 //   R3  whoever owns a process ends it: its destructor kills one that still runs. detach() lets it run on;
 //   R4  none is left as a zombie: who waits for it takes its status; that of one that was dropped or detached is taken
-//       by a thread of ours, which is there as long as it has any;
+//       by a thread of ours, which is there as long as it has any. (Once a select has waited for it that needs one
+//       free descriptor more.);
 //   R5  somebody else in the program who reaps all children (waitpid(-1), SIGCHLD ignored) may be faster: then wait()
 //       ends all the same, with no_child_process, for nobody else knows the status.
 //
@@ -176,7 +177,7 @@ public:
     // What a case asks: detail/readiness.hpp.
     static constexpr bool counts_itself = true, by_many = true;
     detail::descriptor& where() const noexcept;
-    process_wait again() const noexcept { return process_wait(*of_); }
+    process_wait anew() const noexcept { return process_wait(*of_); }
     bool is_there(detail::socket_calls&, int) const noexcept { return has_ended(); }
     long take(detail::socket_calls&, int) noexcept { return 1; }
     detail::whole_case<process_wait> as_case() && noexcept {

@@ -177,7 +177,7 @@ public:
     datagram_receive(datagram_receive&&) noexcept = default;
     void prepare() noexcept { work_.set(&one_, 1, action_); }
     result_type complete(transfer done) noexcept;
-    datagram_receive again() const noexcept { return {work_.of(), one_.to}; }
+    datagram_receive anew() const noexcept { return {work_.of(), one_.to}; }
 
 private:
     incoming one_;
@@ -191,7 +191,7 @@ public:
     datagrams_receive(datagrams_receive&&) noexcept = default;
     void prepare() noexcept { work_.set(to_.data(), to_.size(), action_); }
     result_type complete(transfer done) noexcept;
-    datagrams_receive again() const noexcept { return {work_.of(), to_}; }
+    datagrams_receive anew() const noexcept { return {work_.of(), to_}; }
 
 private:
     std::span<incoming> to_;
@@ -204,7 +204,7 @@ public:
     datagram_lease(datagram_lease&&) noexcept = default;
     void prepare() noexcept { work_.set(action_); }
     result_type complete(transfer done) noexcept;
-    datagram_lease again() const noexcept { return datagram_lease(work_.of()); }
+    datagram_lease anew() const noexcept { return datagram_lease(work_.of()); }
 };
 
 /// A UDP socket; move-only. The destructor closes it.

@@ -65,7 +65,7 @@ public:
     // What a case asks: detail/readiness.hpp.
     static constexpr bool counts_itself = false, by_many = false;
     detail::descriptor& where() const noexcept { return *on_; }
-    datagram_receive_operation again() const noexcept { return {*on_, to_}; }
+    datagram_receive_operation anew() const noexcept { return {*on_, to_}; }
     long take(detail::socket_calls& calls, int fd) noexcept;
     detail::whole_case<datagram_receive_operation> as_case() && noexcept {
         return detail::whole_case<datagram_receive_operation>(std::move(*this));

@@ -24,9 +24,15 @@ public:
     std::byte* take() noexcept;
     void give(std::byte* buffer) noexcept;
 
+    /// How many more have been taken than given since it was last set: roughly, how many are in use, for some come back
+    /// elsewhere.
+    int out() const noexcept { return out_; }
+    void set_out(int count) noexcept { out_ = count; }
+
 private:
     void* first_ = nullptr;  // linked through their first word
     unsigned kept_ = 0;
+    int out_ = 0;
 };
 
 /// Gives it to the pool of the worker that runs this, or frees it. Threads: any.

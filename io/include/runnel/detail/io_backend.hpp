@@ -33,8 +33,9 @@ public:
     virtual io_request* prepare(standing_action& action) noexcept = 0;
     virtual void discard(io_request& request) noexcept = 0;
     virtual void start(io_request& request) noexcept = 0;
-    /// Is there something to be handed over to the kernel anyway, so that one request more costs no call?
-    virtual bool has_batch() const noexcept { return false; }
+    /// Is there something to be handed over to the kernel anyway, so that one request more costs no call? The next
+    /// thing that is started is that one.
+    virtual bool takes_into_batch() noexcept { return false; }
 
     /// Of a file: not a pipe, nor a terminal. Never waits.
     virtual bool has_position(int fd) noexcept;

@@ -121,7 +121,7 @@ protected:
     }
 };
 
-/// `Op` is what is awaited alone. It has again(), the same that was not begun, and take(), its plain call; if it is to
+/// `Op` is what is awaited alone. It has anew(), the same that was not begun, and take(), its plain call; if it is to
 /// be looked for in its own way, is_there(). counts_itself: make(). by_many: several tasks may wait for one.
 template <class Op>
 class [[nodiscard]] whole_case final : public reading_case<whole_case<Op>, typename Op::result_type> {
@@ -130,8 +130,8 @@ public:
         : reading_case<whole_case, typename Op::result_type>(of.where(), Op::by_many), op_(std::move(of)) {}
     whole_case(whole_case&&) noexcept = default;
 
-    typename Op::result_type complete(unsigned) noexcept {
-        Op one = op_.again();
+    typename Op::result_type complete(unsigned) {
+        Op one = op_.anew();
         one.prepared();
         const auto take = [&](socket_calls& calls, int fd) { return one.take(calls, fd); };
         const long moved = this->make(take, Op::counts_itself);
