@@ -14,7 +14,6 @@
 
 #include "absorb.hpp"
 #include "kick.hpp"
-#include "uninterrupted.hpp"
 #include "uring_request.hpp"
 
 namespace runnel::detail {
@@ -383,12 +382,6 @@ bool waits_to_read(const io_slot& slot) noexcept {
     return slot.task != nullptr &&
            (action.kind == io_kind::readability || (action.kind == io_kind::lease && action.data == nullptr));
 }
-
-/// A poll of the ring's tells of an event, without another look: its bytes may have been read in the meantime.
-bool is_readable(int fd) noexcept {
-    pollfd asked{fd, POLLIN | POLLRDHUP, 0};
-    return answer_of([&] { return ::poll(&asked, 1, 0); }) != 0;
-}
 }
 
 unsigned uring_driver::settle(io_slot& slot, int status, unsigned flags) noexcept {
@@ -398,7 +391,8 @@ unsigned uring_driver::settle(io_slot& slot, int status, unsigned flags) noexcep
     const bool without_buffer = status == -ENOBUFS && action.kind == io_kind::lease;
     if (without_buffer) provided_.ran_out();
     if ((without_buffer || status >= 0) && waits_to_read(slot)) {
-        if (is_readable(action.fd)) return finish(slot);
+        // A poll of the ring's tells of an event, without another look: its bytes may have been read in the meantime.
+        if (readable_now(action.fd)) return finish(slot);
         if (!slot.taken_back) {
             delay(slot);
             return 0;

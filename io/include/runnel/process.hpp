@@ -17,8 +17,8 @@
 //   R2  it is known by a descriptor (pidfd), so no signal ever hits another process that has got its number;
 //   R3  whoever owns a process ends it: its destructor kills one that still runs. detach() lets it run on;
 //   R4  none is left as a zombie: who waits for it takes its status; that of one that was dropped or detached is taken
-//       by a thread of ours, which is there as long as it has any. (Once a select has waited for it that needs one
-//       free descriptor more.);
+//       by a thread of ours, which is there as long as it has any (and needs one free descriptor more, once a select
+//       has waited for the child);
 //   R5  somebody else in the program who reaps all children (waitpid(-1), SIGCHLD ignored) may be faster: then wait()
 //       ends all the same, with no_child_process, for nobody else knows the status.
 //
